@@ -1,0 +1,65 @@
+// What one connection has received and its user has not yet consumed, and where its next read goes. A small rest waits
+// in a tight buffer and is put in front of the next read in the turn's slab. A large one waits in an assembly buffer
+// that the next reads fill directly and that grows with what has arrived, so that however small the pieces come, a byte
+// is copied a bounded number of times. Used by Stream only.
+
+#ifndef RELAY_NET_INPUT_H_
+#define RELAY_NET_INPUT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "net/read_buffers.h"
+
+namespace relay::net {
+
+// Loop thread only. A read is Room, then Received if bytes came, then Consumed. Not more than one of small_ and
+// assembly_ holds bytes. Every span that Received and Again give stays valid until the turn's end.
+class Input {
+ public:
+  // From here on a rest is large: copying less than this twice per read costs less than the read.
+  static constexpr size_t kLargeBytes = 4096;
+  // A slab with less room than this behind a rest is left, since short reads mean more of them.
+  static constexpr size_t kMinReadBytes = size_t{16} * 1024;
+
+  explicit Input(ReadBuffers& buffers) : buffers_(buffers) {}
+
+  // Where to read to, at most `most_bytes`. Empty: nothing can be read in this turn.
+  std::span<uint8_t> Room(size_t most_bytes);
+
+  // `bytes` were read into the last Room. Gives everything that is not consumed.
+  std::span<uint8_t> Received(size_t bytes);
+
+  // Gives what was kept, with nothing new.
+  std::span<uint8_t> Again();
+
+  // The first `bytes` of what was given last are done with; the rest is kept.
+  void Consumed(size_t bytes);
+
+  // Drops what is kept.
+  void Clear();
+
+  size_t kept_bytes() const { return small_.size() + (end_ - begin_); }
+  size_t held_memory_bytes() const { return small_.capacity() + capacity_; }
+
+ private:
+  // Moves `rest` to an assembly buffer with as much room again. The old one, if any, is retired.
+  void Assemble(std::span<const uint8_t> rest);
+  void RetireAssembly();
+
+  ReadBuffers& buffers_;
+  std::vector<uint8_t> small_;
+  std::unique_ptr<uint8_t[]> assembly_;  // [begin_, end_) is kept, [end_, capacity_) is free.
+  size_t capacity_ = 0;
+  size_t begin_ = 0;
+  size_t end_ = 0;
+  uint8_t* slab_room_ = nullptr;  // Where the last Room that was not in assembly_ began, with the place for small_.
+  std::span<uint8_t> given_;
+};
+
+}  // namespace relay::net
+
+#endif  // RELAY_NET_INPUT_H_

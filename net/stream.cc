@@ -1,0 +1,325 @@
+#include "net/stream.h"
+
+#include <limits.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "net/handle.h"
+#include "net/input.h"
+#include "net/uv_error.h"
+
+namespace relay::net {
+
+// Everything that libuv may still refer to after the stream has been closed.
+class Stream::Io {
+ public:
+  Io(Loop& loop, std::string peer) : loop_(loop), input_(loop.read_buffers()), peer_(std::move(peer)) {}
+
+  uv_handle_t* base() { return &uv_.handle; }
+
+  int Open(int socket, Address::Kind kind);
+  void SetHandler(Handler* handler) { handler_ = handler; }
+  void StartReading();
+  void StopReading();
+  void Write(std::span<const std::span<const uint8_t>> slices);
+  void ShutdownWrite();
+  // Deletes this, in the close callback.
+  void Close();
+
+  size_t unsent_bytes() const {
+    return (in_flight_.empty() ? 0 : uv_stream_get_write_queue_size(&uv_.stream)) + pending_.size();
+  }
+  const Input& input() const { return input_; }
+
+ private:
+  static Io* Of(const uv_handle_t* handle) { return static_cast<Io*>(handle->data); }
+  static Io* Of(const uv_stream_t* stream) { return static_cast<Io*>(stream->data); }
+
+  void StartUv();
+  void GiveRoom(uv_buf_t* buffer);
+  void OnRead(ssize_t result);
+  void Present(std::span<uint8_t> bytes);
+  void End(absl::Status why);
+
+  // Writes what the system takes at once and returns how many bytes that were.
+  size_t TryWrite(std::span<const std::span<const uint8_t>> slices);
+  void StartWrite();
+  void OnWritten(int result);
+  void FailWrite(int result);
+  void StartShutdown();
+
+  void ScheduleSoon();
+  void OnSoon();
+
+  Loop& loop_;
+  union {
+    uv_handle_t handle;
+    uv_stream_t stream;
+    uv_tcp_t tcp;
+    uv_pipe_t pipe;
+  } uv_;
+  uv_write_t write_request_;
+  uv_shutdown_t shutdown_request_;
+  Handler* handler_ = nullptr;
+  std::optional<Soon> soon_;  // Made when first needed: most connections never do.
+
+  Input input_;
+  uint64_t read_turn_ = 0;  // The turn that read_in_turn_bytes_ counts.
+  size_t read_in_turn_bytes_ = 0;
+  bool reading_ = false;     // As the user wants it.
+  bool uv_reading_ = false;  // As libuv has been told; later than reading_ while kept bytes come again first.
+  bool presenting_ = false;  // Inside OnBytes.
+  bool ended_ = false;
+
+  std::string in_flight_;  // libuv's until the write callback.
+  std::string pending_;    // Behind it.
+  bool shutdown_ = false;  // The user wants no more output.
+  int write_error_ = 0;
+  bool write_error_untold_ = false;
+  bool closed_ = false;
+  const std::string peer_;
+};
+
+int Stream::Io::Open(int socket, Address::Kind kind) {
+  int result = 0;
+  if (kind == Address::Kind::kTcp) {
+    CheckUv(uv_tcp_init(loop_.uv(), &uv_.tcp), "uv_tcp_init");
+    result = uv_tcp_open(&uv_.tcp, socket);
+    if (result == 0) result = uv_tcp_nodelay(&uv_.tcp, 1);
+  } else {
+    CheckUv(uv_pipe_init(loop_.uv(), &uv_.pipe, 0), "uv_pipe_init");
+    result = uv_pipe_open(&uv_.pipe, socket);
+  }
+  uv_.handle.data = this;
+  return result;
+}
+
+void Stream::Io::StartReading() {
+  if (reading_ || ended_) return;
+  reading_ = true;
+  if (presenting_ || input_.kept_bytes() > 0) {
+    ScheduleSoon();
+  } else {
+    StartUv();
+  }
+}
+
+void Stream::Io::StartUv() {
+  if (uv_reading_) return;
+  uv_reading_ = true;
+  const int result = uv_read_start(
+      &uv_.stream, [](uv_handle_t* handle, size_t, uv_buf_t* buffer) { Of(handle)->GiveRoom(buffer); },
+      [](uv_stream_t* stream, ssize_t bytes, const uv_buf_t*) { Of(stream)->OnRead(bytes); });
+  // A stream whose write has failed refuses; the failed write is what its user hears of.
+  if (result != 0) FailWrite(result);
+}
+
+void Stream::Io::StopReading() {
+  reading_ = false;
+  if (!std::exchange(uv_reading_, false)) return;
+  CheckUv(uv_read_stop(&uv_.stream), "uv_read_stop");
+}
+
+void Stream::Io::GiveRoom(uv_buf_t* buffer) {
+  if (read_turn_ != loop_.turn()) {
+    read_turn_ = loop_.turn();
+    read_in_turn_bytes_ = 0;
+  }
+  const std::span<uint8_t> room = input_.Room(ReadBuffers::kSlabBytes - read_in_turn_bytes_);
+  buffer->base = reinterpret_cast<char*>(room.data());
+  buffer->len = room.size();
+}
+
+void Stream::Io::OnRead(ssize_t result) {
+  if (result > 0) {
+    read_in_turn_bytes_ += static_cast<size_t>(result);
+    Present(input_.Received(static_cast<size_t>(result)));
+  } else if (result == UV_EOF) {
+    End(absl::OkStatus());
+  } else if (result < 0 && result != UV_ENOBUFS) {
+    End(UvError(static_cast<int>(result), "read", peer_));
+  }
+}
+
+void Stream::Io::Present(std::span<uint8_t> bytes) {
+  presenting_ = true;
+  const size_t consumed = handler_->OnBytes(bytes);
+  presenting_ = false;
+  if (!closed_) input_.Consumed(consumed);
+}
+
+void Stream::Io::End(absl::Status why) {
+  if (ended_) return;
+  ended_ = true;
+  StopReading();
+  input_.Clear();
+  handler_->OnEnd(std::move(why));
+}
+
+void Stream::Io::Write(std::span<const std::span<const uint8_t>> slices) {
+  if (shutdown_ || write_error_ != 0) return;
+  size_t taken_bytes = in_flight_.empty() ? TryWrite(slices) : 0;
+  if (write_error_ != 0) return;
+  for (const std::span<const uint8_t> slice : slices) {
+    const size_t skip = std::min(taken_bytes, slice.size());
+    taken_bytes -= skip;
+    const auto rest = slice.subspan(skip);
+    pending_.append(reinterpret_cast<const char*>(rest.data()), rest.size());
+  }
+  if (in_flight_.empty() && !pending_.empty()) StartWrite();
+}
+
+size_t Stream::Io::TryWrite(std::span<const std::span<const uint8_t>> slices) {
+  uv_buf_t buffers[IOV_MAX];
+  size_t total_bytes = 0;
+  for (size_t next = 0; next < slices.size();) {
+    unsigned count = 0;
+    size_t offered_bytes = 0;
+    for (; next < slices.size() && count < IOV_MAX; ++next) {
+      if (slices[next].empty()) continue;
+      // libuv's buffers serve reading and writing alike; these are only read.
+      buffers[count].base = const_cast<char*>(reinterpret_cast<const char*>(slices[next].data()));
+      buffers[count].len = slices[next].size();
+      offered_bytes += slices[next].size();
+      ++count;
+    }
+    if (count == 0) break;
+    const int result = uv_try_write(&uv_.stream, buffers, count);
+    if (result == UV_EAGAIN) break;
+    if (result < 0) {
+      FailWrite(result);
+      break;
+    }
+    total_bytes += static_cast<size_t>(result);
+    if (static_cast<size_t>(result) < offered_bytes) break;
+  }
+  return total_bytes;
+}
+
+void Stream::Io::StartWrite() {
+  in_flight_.swap(pending_);
+  uv_buf_t buffer;
+  buffer.base = in_flight_.data();
+  buffer.len = in_flight_.size();
+  write_request_.data = this;
+  const int result = uv_write(&write_request_, &uv_.stream, &buffer, 1, [](uv_write_t* request, int status) {
+    static_cast<Io*>(request->data)->OnWritten(status);
+  });
+  if (result != 0) {
+    std::string().swap(in_flight_);
+    FailWrite(result);
+  }
+}
+
+void Stream::Io::OnWritten(int result) {
+  in_flight_.clear();
+  if (closed_) return;
+  if (result < 0) {
+    std::string().swap(in_flight_);
+    return FailWrite(result);
+  }
+  if (!pending_.empty()) {
+    StartWrite();
+  } else {
+    std::string().swap(in_flight_);
+    std::string().swap(pending_);
+    if (shutdown_) StartShutdown();
+  }
+  handler_->OnSent();
+}
+
+void Stream::Io::FailWrite(int result) {
+  if (write_error_ != 0) return;
+  std::string().swap(pending_);
+  write_error_ = result;
+  write_error_untold_ = true;
+  ScheduleSoon();
+}
+
+void Stream::Io::ShutdownWrite() {
+  if (std::exchange(shutdown_, true)) return;
+  if (in_flight_.empty()) StartShutdown();
+}
+
+void Stream::Io::StartShutdown() {
+  if (write_error_ != 0) return;
+  const int result = uv_shutdown(&shutdown_request_, &uv_.stream, [](uv_shutdown_t*, int) {});
+  if (result != 0 && result != UV_ENOTCONN) FailWrite(result);
+}
+
+void Stream::Io::ScheduleSoon() {
+  if (!soon_.has_value()) soon_.emplace(loop_, [this] { OnSoon(); });
+  soon_->Schedule();
+}
+
+// A failed write waits a turn, in which whatever the peer has still said is read.
+void Stream::Io::OnSoon() {
+  if (std::exchange(write_error_untold_, false)) {
+    if (ended_) return handler_->OnSent();
+    return End(UvError(write_error_, "write", peer_));
+  }
+  if (!reading_ || ended_) return;
+  if (input_.kept_bytes() > 0 && !uv_reading_) Present(input_.Again());
+  // Scheduled again if the handler has stopped and started: what it left comes first once more.
+  if (!closed_ && reading_ && !soon_->scheduled()) StartUv();
+}
+
+void Stream::Io::Close() {
+  closed_ = true;
+  if (soon_.has_value()) soon_->Cancel();
+  input_.Clear();
+  CloseAndDelete(this);
+}
+
+absl::StatusOr<std::unique_ptr<Stream>> Stream::FromSocket(Loop& loop, int socket, Address::Kind kind,
+                                                           std::string peer) {
+  auto* io = new Io(loop, peer);
+  std::unique_ptr<Stream> stream(new Stream(io));
+  if (const int result = io->Open(socket, kind); result != 0) {
+    uv_os_fd_t opened = -1;
+    if (uv_fileno(io->base(), &opened) != 0) ::close(socket);
+    return UvError(result, "open", peer);
+  }
+  stream->peer_ = std::move(peer);
+  return stream;
+}
+
+Stream::~Stream() { Close(); }
+
+void Stream::SetHandler(Handler* handler) {
+  if (io_ != nullptr) io_->SetHandler(handler);
+}
+
+void Stream::StartReading() {
+  if (io_ != nullptr) io_->StartReading();
+}
+
+void Stream::StopReading() {
+  if (io_ != nullptr) io_->StopReading();
+}
+
+void Stream::Write(std::span<const std::span<const uint8_t>> slices) {
+  if (io_ != nullptr) io_->Write(slices);
+}
+
+size_t Stream::unsent_bytes() const { return io_ == nullptr ? 0 : io_->unsent_bytes(); }
+
+void Stream::ShutdownWrite() {
+  if (io_ != nullptr) io_->ShutdownWrite();
+}
+
+void Stream::Close() {
+  if (io_ != nullptr) std::exchange(io_, nullptr)->Close();
+}
+
+size_t Stream::kept_bytes() const { return io_ == nullptr ? 0 : io_->input().kept_bytes(); }
+
+size_t Stream::held_memory_bytes() const { return io_ == nullptr ? 0 : io_->input().held_memory_bytes(); }
+
+const std::string& Stream::peer() const { return peer_; }
+
+}  // namespace relay::net

@@ -1,0 +1,151 @@
+#include "registry/channel.h"
+
+#include <cassert>
+
+#include "absl/strings/str_cat.h"
+
+namespace relay::registry {
+
+Channel::~Channel() {
+  queue_.clear();
+  line_.clear();
+}
+
+Client* Channel::FindClient(const proto::Uuid& id) const {
+  const auto found = clients_.find(id);
+  return found == clients_.end() ? nullptr : found->second;
+}
+
+Exchange* Channel::FindExchange(const proto::Uuid& id) const {
+  const auto found = exchanges_.find(id);
+  return found == exchanges_.end() ? nullptr : found->second;
+}
+
+void Channel::AddClient(Client& client) {
+  assert(FindClient(client.id) == nullptr);
+  client.channel = this;
+  clients_.emplace(client.id, &client);
+}
+
+void Channel::RemoveClient(Client& client) {
+  assert(client.operation == Operation::kIdle);
+  if (client.has_received) --receiver_count_;
+  clients_.erase(client.id);
+  client.channel = nullptr;
+}
+
+void Channel::NoteReceiver(Client& client) {
+  if (client.has_received) return;
+  client.has_received = true;
+  ++receiver_count_;
+}
+
+void Channel::Wait(Client& client) {
+  assert(client.operation == Operation::kIdle && queue_.empty());
+  client.operation = Operation::kWaiting;
+  line_.push_back(client);
+}
+
+void Channel::StopWaiting(Client& client) {
+  assert(client.operation == Operation::kWaiting);
+  line_.erase(line_.iterator_to(client));
+  client.operation = Operation::kIdle;
+}
+
+void Channel::Begin(Exchange& exchange, Client& sender) {
+  assert(sender.operation == Operation::kIdle);
+  exchange.channel = this;
+  exchange.sender = &sender;
+  sender.operation = Operation::kSending;
+  sender.exchange = &exchange;
+  exchanges_.emplace(exchange.id, &exchange);
+}
+
+void Channel::Enqueue(Exchange& exchange) {
+  assert(line_.empty() && !exchange.is_assigned());
+  queue_.push_back(exchange);
+  queue_bytes_ += exchange.queued_bytes;
+}
+
+void Channel::Requeue(Exchange& exchange) {
+  ReleaseReceiver(exchange);
+  queue_.push_front(exchange);
+  queue_bytes_ += exchange.queued_bytes;
+}
+
+void Channel::AddQueuedBytes(Exchange& exchange, size_t bytes) {
+  exchange.queued_bytes += bytes;
+  if (exchange.is_queued()) queue_bytes_ += bytes;
+}
+
+void Channel::Assign(Exchange& exchange, Client& receiver) {
+  assert(!exchange.is_assigned());
+  if (exchange.is_queued()) Unqueue(exchange);
+  if (receiver.operation == Operation::kWaiting) StopWaiting(receiver);
+  assert(receiver.operation == Operation::kIdle);
+  receiver.operation = Operation::kReceiving;
+  receiver.exchange = &exchange;
+  exchange.receiver = &receiver;
+  ++exchange.attempt;
+}
+
+void Channel::End(Exchange& exchange) {
+  if (exchange.is_queued()) Unqueue(exchange);
+  if (exchange.is_assigned()) ReleaseReceiver(exchange);
+  exchange.sender->operation = Operation::kIdle;
+  exchange.sender->exchange = nullptr;
+  exchange.sender = nullptr;
+  exchanges_.erase(exchange.id);
+}
+
+void Channel::Unqueue(Exchange& exchange) {
+  queue_.erase(queue_.iterator_to(exchange));
+  queue_bytes_ -= exchange.queued_bytes;
+}
+
+void Channel::ReleaseReceiver(Exchange& exchange) {
+  exchange.receiver->operation = Operation::kIdle;
+  exchange.receiver->exchange = nullptr;
+  exchange.receiver = nullptr;
+}
+
+std::string Channel::Check() const {
+  if (!queue_.empty() && !line_.empty()) return "a request is queued while a receiver waits";
+  size_t waiting = 0;
+  size_t receivers = 0;
+  for (const auto& [id, client] : clients_) {
+    if (client->id != id || client->channel != this) return "a client is indexed under another id or channel";
+    if (client->has_received) ++receivers;
+    const bool is_waiting = client->operation == Operation::kWaiting;
+    if (is_waiting != client->line_hook.is_linked()) return "a client waits outside the line, or stands in it idle";
+    if (is_waiting) ++waiting;
+    const bool is_busy = client->operation == Operation::kSending || client->operation == Operation::kReceiving;
+    if (is_busy != (client->exchange != nullptr)) return "a client's operation and exchange disagree";
+    if (is_busy && FindExchange(client->exchange->id) != client->exchange)
+      return "a client is busy with a dead exchange";
+  }
+  if (waiting != line_.size()) return absl::StrCat("line of ", line_.size(), ", ", waiting, " clients wait");
+  if (receivers != receiver_count_)
+    return absl::StrCat(receiver_count_, " receivers counted, ", receivers, " are there");
+  size_t queued = 0;
+  size_t bytes = 0;
+  for (const auto& [id, exchange] : exchanges_) {
+    if (exchange->id != id || exchange->channel != this) return "an exchange is indexed under another id or channel";
+    if (exchange->sender == nullptr || exchange->sender->exchange != exchange ||
+        exchange->sender->operation != Operation::kSending) {
+      return "an exchange without its sender";
+    }
+    if (exchange->is_queued() == exchange->is_assigned()) return "an exchange is both queued and assigned, or neither";
+    if (exchange->is_queued()) {
+      ++queued;
+      bytes += exchange->queued_bytes;
+    } else if (exchange->receiver->exchange != exchange || exchange->receiver->operation != Operation::kReceiving) {
+      return "an assigned exchange whose receiver does something else";
+    }
+  }
+  if (queued != queue_.size()) return absl::StrCat("queue of ", queue_.size(), ", ", queued, " exchanges are queued");
+  if (bytes != queue_bytes_) return absl::StrCat(queue_bytes_, " queued bytes counted, ", bytes, " are there");
+  return "";
+}
+
+}  // namespace relay::registry

@@ -1,0 +1,73 @@
+// relayd without its command line: the core, driven by listeners and streams on one loop.
+
+#ifndef RELAY_SERVER_DAEMON_H_
+#define RELAY_SERVER_DAEMON_H_
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "net/listener.h"
+#include "net/loop.h"
+#include "net/stream.h"
+#include "net/timer.h"
+#include "server/options.h"
+#include "server/relay.h"
+#include "spdlog/spdlog.h"
+
+namespace relay::server {
+
+// Loop thread only. The loop outlives it.
+//
+// A connection is closed in one way: the core says so in its effects. Whatever happens to a stream is told to the core
+// and acted on at the end of the turn.
+class Daemon {
+ public:
+  // Listens on options.listen, all of them or none. Errors name the operation and the address.
+  static absl::StatusOr<std::unique_ptr<Daemon>> Start(net::Loop& loop, const Options& options,
+                                                       std::shared_ptr<spdlog::logger> log);
+  ~Daemon();
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+
+  // The addresses that it listens on, with the ports that were taken.
+  std::vector<std::string> addresses() const;
+
+  // Ends everything, tells everybody, and calls `stopped` when the last connection is closed.
+  void Stop(std::function<void()> stopped);
+
+  // Writes the counters and gauges to the log.
+  void LogMetrics();
+
+ private:
+  class Link;
+
+  Daemon(net::Loop& loop, const Options& options, std::shared_ptr<spdlog::logger> log);
+
+  absl::Status Listen(const std::string& url);
+  void Accept(std::unique_ptr<net::Stream> stream);
+  void EndTurn();
+  void CarryOut(const Effect& effect);
+  void Log(const Notice& notice);
+
+  net::Loop& loop_;
+  const std::shared_ptr<spdlog::logger> log_;
+  Relay relay_;
+  net::Timer timer_;  // only wakes the loop: what is due is done at the end of every turn
+  std::optional<absl::Time> timer_at_;
+  std::vector<std::unique_ptr<net::Listener>> listeners_;
+  absl::flat_hash_map<ConnectionId, std::unique_ptr<Link>> links_;
+  std::vector<Link*> written_;  // in this turn
+  std::function<void()> stopped_;
+};
+
+}  // namespace relay::server
+
+#endif  // RELAY_SERVER_DAEMON_H_

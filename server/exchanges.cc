@@ -1,0 +1,495 @@
+#include "server/exchanges.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "proto/start_block.h"
+
+namespace relay::server {
+namespace {
+
+using proto::Frame;
+using proto::FrameType;
+namespace flag = proto::flag;
+
+// The exchange that the frame names, if the client on its slot takes part in it.
+Exchange* LiveExchange(const Client* client, const Frame& frame) {
+  if (client == nullptr || client->exchange == nullptr || client->exchange->id != frame.id()) return nullptr;
+  return static_cast<Exchange*>(client->exchange);
+}
+
+uint32_t SaturatedMicroseconds(absl::Duration duration) {
+  const int64_t us = std::max<int64_t>(0, absl::ToInt64Microseconds(duration));
+  return static_cast<uint32_t>(std::min<int64_t>(us, std::numeric_limits<uint32_t>::max()));
+}
+
+uint32_t MillisecondsUp(absl::Duration duration) {
+  const absl::Duration up = duration + absl::Milliseconds(1) - absl::Nanoseconds(1);
+  return static_cast<uint32_t>(std::max<int64_t>(1, absl::ToInt64Milliseconds(up)));
+}
+
+}  // namespace
+
+// ---- Requests ------------------------------------------------------------------------------------------------------
+
+End Exchanges::OnStart(Session& session, Client* client, Frame frame) {
+  if (frame.has(flag::kRequest)) return OnRequest(session, client, frame);
+  const bool receives = frame.has(flag::kReceive);
+  const uint16_t slot = frame.slot();
+  Exchange* const exchange = LiveExchange(client, frame);
+  End end = End::kNone;
+  if (exchange != nullptr && client->operation == registry::Operation::kReceiving) {
+    end = OnResponse(*client, *exchange, frame);
+  } else {
+    ++metrics_.late_frames;
+  }
+  if (end == End::kNone && receives) BeginReceive(session, client, slot, std::nullopt);
+  return end;
+}
+
+End Exchanges::OnRequest(Session& session, Client* client, Frame frame) {
+  if (proto::CheckStart(frame.payload(), /*is_response=*/false) != proto::StartFault::kNone) return End::kBadStart;
+  ++metrics_.requests_offered;
+  const proto::Uuid id = frame.id();
+  const auto refuse = [&](End end) {
+    ++metrics_.requests_refused;
+    effects_.Refuse(session, frame.slot(), id, end);
+    return End::kNone;
+  };
+  if (client == nullptr) return refuse(End::kSlotNotJoined);
+  registry::Channel& channel = *client->channel;
+  if (registry::Exchange* const live = channel.FindExchange(id); live != nullptr) {
+    if (live->sender != client) return refuse(End::kIdLive);
+    ++metrics_.requests_refused;
+    Fault(static_cast<Exchange&>(*live), session, End::kSecondStart);
+    return End::kNone;
+  }
+  if (client->operation != registry::Operation::kIdle) return refuse(End::kSlotBusy);
+  if (session.is_leaving) return refuse(End::kConnectionLeaving);
+  const proto::StartBlock block(frame.payload());
+  if (block.start_bytes() > limits_.max_start_bytes) return refuse(End::kStartTooLarge);
+  const uint64_t cost = proto::StartCost(block.body().size());
+  if (cost > limits_.initial_window_bytes) return refuse(End::kWindowOverrun);
+  if (frame.has(flag::kRequireReceiver) && channel.receiver_count() == 0) return refuse(End::kNoReceiver);
+  registry::Client* const receiver = channel.first_in_line();
+  if (receiver == nullptr) {
+    if (const End full = QueueRefusal(channel, frame.bytes().size()); full != End::kNone) return refuse(full);
+  }
+
+  ++metrics_.requests_accepted;
+  ++metrics_.exchanges_live;
+  ++session.exchanges;
+  Exchange& exchange = pool_.New(id, limits_.initial_window_bytes);
+  exchange.may_move = frame.has(flag::kIdempotent);
+  exchange.request.has_started = true;
+  exchange.request.has_ended = frame.has(flag::kFin);
+  exchange.request.cost = cost;
+  exchange.read_at = now_;
+  absl::Duration time = limits_.max_request_time;
+  if (block.timeout_ms() != 0) {
+    exchange.has_timeout = true;
+    exchange.ends_at = now_ + absl::Milliseconds(block.timeout_ms());
+    time = std::min(time, absl::Milliseconds(block.timeout_ms()));
+  }
+  wheel_.Set(exchange.deadline, now_ + time);
+  channel.Begin(exchange, *client);
+  if (receiver == nullptr) {
+    Hold(exchange, frame);
+    channel.Enqueue(exchange);
+    return End::kNone;
+  }
+  channel.Assign(exchange, *receiver);
+  KeepOrStop(exchange, frame);
+  HandOut(exchange, static_cast<Client&>(*receiver), frame.bytes());
+  return End::kNone;
+}
+
+End Exchanges::QueueRefusal(const registry::Channel& channel, size_t bytes) const {
+  if (channel.queue_count() >= limits_.queue_count) return End::kQueueCount;
+  if (channel.queue_bytes() + bytes > limits_.queue_bytes) return End::kQueueBytes;
+  if (metrics_.held_bytes + bytes > limits_.queue_bytes_total) return End::kQueueBytesTotal;
+  return End::kNone;
+}
+
+// ---- What follows a START ------------------------------------------------------------------------------------------
+
+End Exchanges::OnResponse(Client& client, Exchange& exchange, Frame frame) {
+  if (proto::CheckStart(frame.payload(), /*is_response=*/true) != proto::StartFault::kNone) return End::kBadStart;
+  Session& session = *client.session;
+  proto::StartBlock block(frame.payload());
+  Stream& stream = exchange.response;
+  if (stream.has_started) {
+    Fault(exchange, session, End::kSecondStart);
+  } else if (block.start_bytes() > limits_.max_start_bytes) {
+    Fault(exchange, session, End::kStartTooLarge);
+  } else {
+    stream.has_started = true;
+    if (!Admit(exchange, session, stream, proto::StartCost(block.body().size()))) return End::kNone;
+    StopKeeping(exchange);
+    block.set_other_client(client.id);
+    block.set_queue_wait_us(exchange.queue_wait_us);
+    block.set_attempt(exchange.attempt);
+    PassResponse(exchange, frame);
+  }
+  return End::kNone;
+}
+
+void Exchanges::OnBody(Session& session, Client* client, Frame frame) {
+  const bool receives = frame.has(flag::kReceive);
+  const uint16_t slot = frame.slot();
+  Exchange* const exchange = LiveExchange(client, frame);
+  const bool is_request = frame.has(flag::kRequest);
+  if (exchange == nullptr || (client->operation == registry::Operation::kSending) != is_request) {
+    ++metrics_.late_frames;
+  } else {
+    Stream& stream = is_request ? exchange->request : exchange->response;
+    const bool is_end = frame.type() == FrameType::kEnd;
+    if (is_end && frame.payload().size() > limits_.max_start_bytes) {
+      Fault(*exchange, session, End::kEndTooLarge);
+    } else if (Admit(*exchange, session, stream, is_end ? 0 : proto::ChunkCost(frame.payload().size()))) {
+      if (is_request) {
+        stream.has_ended = is_end || frame.has(flag::kFin);
+        PassRequest(*exchange, frame);
+      } else {
+        PassResponse(*exchange, frame);
+      }
+    }
+  }
+  if (receives) BeginReceive(session, client, slot, std::nullopt);
+}
+
+bool Exchanges::Admit(Exchange& exchange, Session& from, Stream& stream, uint64_t cost) {
+  End fault = End::kNone;
+  if (!stream.has_started) {
+    fault = End::kNotStarted;
+  } else if (stream.has_ended) {
+    fault = End::kAfterEnd;
+  } else if (cost > stream.window - stream.cost) {
+    fault = End::kWindowOverrun;
+  }
+  if (fault != End::kNone) {
+    Fault(exchange, from, fault);
+    return false;
+  }
+  stream.cost += cost;
+  return true;
+}
+
+void Exchanges::PassRequest(Exchange& exchange, Frame frame) {
+  if (!exchange.is_assigned()) {
+    Hold(exchange, frame);
+    Shed(*exchange.channel);
+    return;
+  }
+  KeepOrStop(exchange, frame);
+  Client& receiver = *exchange.receiving_client();
+  frame.set_slot(receiver.slot);
+  effects_.Forward(*receiver.session, frame);
+}
+
+void Exchanges::PassResponse(Exchange& exchange, Frame frame) {
+  Client& sender = *exchange.sending_client();
+  const bool ends = frame.type() == FrameType::kEnd || frame.has(flag::kFin);
+  frame.set_flags(frame.flags() & static_cast<uint8_t>(~flag::kReceive));
+  frame.set_slot(sender.slot);
+  effects_.Forward(*sender.session, frame);
+  if (ends) EndExchange(exchange, End::kCompleted);
+}
+
+// ---- What is held --------------------------------------------------------------------------------------------------
+
+void Exchanges::Hold(Exchange& exchange, Frame frame) {
+  const std::span<const uint8_t> bytes = frame.bytes();
+  exchange.held.insert(exchange.held.end(), bytes.begin(), bytes.end());
+  exchange.channel->AddQueuedBytes(exchange, bytes.size());
+  metrics_.held_bytes += bytes.size();
+}
+
+void Exchanges::Release(Exchange& exchange) {
+  metrics_.held_bytes -= exchange.held.size();
+  exchange.queued_bytes = 0;
+  Bytes().swap(exchange.held);
+}
+
+void Exchanges::Shed(registry::Channel& channel) {
+  while (registry::Exchange* const youngest = channel.youngest()) {
+    End end = End::kNone;
+    if (channel.queue_bytes() > limits_.queue_bytes) end = End::kQueueBytes;
+    if (metrics_.held_bytes > limits_.queue_bytes_total) end = End::kQueueBytesTotal;
+    if (end == End::kNone) return;
+    ResetBoth(static_cast<Exchange&>(*youngest), end);
+  }
+}
+
+bool Exchanges::IsRedeliverable(const Exchange& exchange) const {
+  return exchange.may_move && !exchange.response.has_started && exchange.attempt < limits_.attempts &&
+         exchange.request.cost <= limits_.initial_window_bytes / 2;
+}
+
+void Exchanges::KeepOrStop(Exchange& exchange, Frame frame) {
+  if (metrics_.held_bytes + frame.bytes().size() > limits_.queue_bytes_total) exchange.may_move = false;
+  if (IsRedeliverable(exchange)) {
+    Hold(exchange, frame);
+  } else {
+    StopKeeping(exchange);
+  }
+}
+
+void Exchanges::StopKeeping(Exchange& exchange) {
+  if (!exchange.held.empty()) Release(exchange);
+  if (exchange.withheld_window > exchange.request.window) {
+    exchange.request.window = exchange.withheld_window;
+    TellWindow(exchange, flag::kRequest);
+  }
+}
+
+// ---- Handing out ---------------------------------------------------------------------------------------------------
+
+void Exchanges::HandOutHeld(Exchange& exchange, Client& receiver) {
+  exchange.channel->Assign(exchange, receiver);
+  Bytes frames;
+  if (IsRedeliverable(exchange)) {
+    frames = exchange.held;
+  } else {
+    frames.swap(exchange.held);
+    metrics_.held_bytes -= frames.size();
+    exchange.queued_bytes = 0;
+  }
+  HandOut(exchange, receiver, effects_.memory().Keep(std::move(frames)));
+}
+
+void Exchanges::HandOut(Exchange& exchange, Client& receiver, std::span<uint8_t> frames) {
+  receiver.wait_over.Unset();
+  ++receiver.session->exchanges;
+  ++metrics_.assignments;
+  if (exchange.attempt > 1) ++metrics_.redeliveries;
+  exchange.queue_wait_us = SaturatedMicroseconds(now_ - exchange.read_at);
+  proto::StartBlock block(frames.subspan(proto::kHeaderBytes));
+  block.set_other_client(exchange.sender->id);
+  block.set_timeout_ms(exchange.has_timeout ? MillisecondsUp(exchange.ends_at - now_) : 0);
+  block.set_queue_wait_us(exchange.queue_wait_us);
+  block.set_attempt(exchange.attempt);
+  for (std::span<uint8_t> rest = frames; !rest.empty();) {
+    const size_t bytes = proto::kHeaderBytes + proto::LoadBig<uint32_t>(rest.data());
+    Frame(rest.first(bytes)).set_slot(receiver.slot);
+    ++metrics_.frames_forwarded;
+    rest = rest.subspan(bytes);
+  }
+  effects_.Write(*receiver.session, frames);
+  if (exchange.response.window > limits_.initial_window_bytes) TellWindow(exchange, flag::kResponse);
+}
+
+void Exchanges::TellWindow(Exchange& exchange, uint8_t direction) {
+  const bool is_request = direction == flag::kRequest;
+  const Client& to = is_request ? *exchange.sending_client() : *exchange.receiving_client();
+  Session& session = *to.session;
+  OwedWindow& owed = is_request ? exchange.request_window_owed : exchange.response_window_owed;
+  if (session.unsent_bytes + session.out_bytes > limits_.send_queue_mark_bytes) {
+    if (!owed.is_linked()) session.owed_windows.push_back(owed);
+    return;
+  }
+  uint8_t payload[sizeof(uint64_t)];
+  proto::StoreBig<uint64_t>(payload, (is_request ? exchange.request : exchange.response).window);
+  effects_.SendPayload(session, FrameType::kWindow, direction, to.slot, exchange.id, payload);
+}
+
+void Exchanges::SendOwedWindows(Session& session) {
+  while (!session.owed_windows.empty() && session.unsent_bytes + session.out_bytes <= limits_.send_queue_mark_bytes) {
+    const OwedWindow& owed = session.owed_windows.front();
+    session.owed_windows.pop_front();
+    TellWindow(*owed.exchange, owed.direction);
+  }
+}
+
+End Exchanges::OnWindow(Client* client, Frame frame) {
+  Exchange* const exchange = LiveExchange(client, frame);
+  const bool is_request = frame.has(flag::kRequest);
+  // The consuming side raises a window: the receiver that of the request, the sender that of the response.
+  if (exchange == nullptr || (client->operation == registry::Operation::kReceiving) != is_request) {
+    ++metrics_.late_frames;
+    return End::kNone;
+  }
+  if (frame.payload().size() != sizeof(uint64_t)) return End::kMalformed;
+  const uint64_t window = proto::LoadBig<uint64_t>(frame.payload().data());
+  Stream& stream = is_request ? exchange->request : exchange->response;
+  if (window > stream.cost + limits_.max_window_bytes) {
+    Fault(*exchange, *client->session, End::kWindowTooFar);
+    return End::kNone;
+  }
+  if (window <= std::max(stream.window, is_request ? exchange->withheld_window : 0)) return End::kNone;
+  if (is_request && IsRedeliverable(*exchange)) {
+    exchange->withheld_window = window;
+    return End::kNone;
+  }
+  stream.window = window;
+  if (is_request || exchange->is_assigned()) TellWindow(*exchange, is_request ? flag::kRequest : flag::kResponse);
+  return End::kNone;
+}
+
+// ---- Waiting -------------------------------------------------------------------------------------------------------
+
+End Exchanges::OnReceive(Session& session, Client* client, Frame frame) {
+  v1::Receive receive;
+  if (!proto::ParseMessage(frame.payload_text(), receive)) return End::kMalformed;
+  if (!receive.withdraw() || client == nullptr) {
+    BeginReceive(session, client, frame.slot(),
+                 receive.has_wait_ms() ? std::optional<uint32_t>(receive.wait_ms()) : std::nullopt);
+    return End::kNone;
+  }
+  if (client->operation == registry::Operation::kWaiting) StopWaiting(*client);
+  v1::Receive echo;
+  echo.set_withdraw(true);
+  Effects::CountOwed(session);
+  effects_.Send(session, FrameType::kReceive, client->slot, proto::kNilUuid, echo);
+  return End::kNone;
+}
+
+void Exchanges::BeginReceive(Session& session, Client* client, uint16_t slot, std::optional<uint32_t> wait_ms) {
+  End refusal = End::kNone;
+  if (client == nullptr) {
+    refusal = End::kSlotNotJoined;
+  } else if (client->operation != registry::Operation::kIdle) {
+    refusal = End::kSlotBusy;
+  } else if (session.is_leaving) {
+    refusal = End::kConnectionLeaving;
+  }
+  if (refusal != End::kNone) {
+    effects_.Refuse(session, slot, proto::kNilUuid, refusal);
+    return;
+  }
+  registry::Channel& channel = *client->channel;
+  channel.NoteReceiver(*client);
+  if (registry::Exchange* const oldest = channel.oldest(); oldest != nullptr) {
+    HandOutHeld(static_cast<Exchange&>(*oldest), *client);
+    return;
+  }
+  channel.Wait(*client);
+  if (!wait_ms.has_value()) return;
+  if (*wait_ms == 0) {
+    WaitOver(*client);
+  } else {
+    wheel_.Set(client->wait_over, now_ + absl::Milliseconds(*wait_ms));
+  }
+}
+
+void Exchanges::WaitOver(Client& client) {
+  StopWaiting(client);
+  Effects::CountOwed(*client.session);
+  effects_.SendPayload(*client.session, FrameType::kReceive, 0, client.slot, proto::kNilUuid, {});
+}
+
+void Exchanges::StopWaiting(Client& client) {
+  client.wait_over.Unset();
+  client.channel->StopWaiting(client);
+}
+
+// ---- Ends ----------------------------------------------------------------------------------------------------------
+
+End Exchanges::OnReset(Session& session, Client* client, Frame frame) {
+  if (frame.id() == proto::kNilUuid) return End::kBadHeader;
+  session.reset_tokens -= 1;
+  Exchange* const exchange = LiveExchange(client, frame);
+  if (exchange == nullptr) {
+    ++metrics_.late_frames;
+    return End::kNone;
+  }
+  v1::Reset reset;
+  if (!proto::ParseMessage(frame.payload_text(), reset)) return End::kMalformed;
+  if (client->operation == registry::Operation::kSending) {
+    if (exchange->is_assigned()) ResetReceiver(*exchange, StatusOf(End::kSenderReset, reset.status().message()));
+    EndExchange(*exchange, End::kSenderReset);
+    return End::kNone;
+  }
+  v1::Status status = StatusOf(End::kReceiverReset, reset.status().message(), /*may_have_run=*/true);
+  const absl::StatusCode code = proto::CodeFromWire(reset.status().code());
+  if (code != absl::StatusCode::kOk) status.set_code(static_cast<uint32_t>(code));
+  status.set_retry_after_ms(reset.status().retry_after_ms());
+  LoseReceiver(*exchange, End::kReceiverReset, std::move(status), reset.requeue());
+  return End::kNone;
+}
+
+void Exchanges::LoseReceiver(Exchange& exchange, End end, v1::Status status, bool may_requeue) {
+  if (!may_requeue || !IsRedeliverable(exchange)) {
+    ResetSender(exchange, std::move(status));
+    EndExchange(exchange, end);
+    return;
+  }
+  Session& left = *exchange.receiving_client()->session;
+  --left.exchanges;
+  effects_.Touch(left);
+  exchange.withheld_window = 0;
+  exchange.response_window_owed.unlink();
+  registry::Channel& channel = *exchange.channel;
+  registry::Client* const next = channel.first_in_line();
+  channel.Requeue(exchange);
+  if (next != nullptr) HandOutHeld(exchange, static_cast<Client&>(*next));
+}
+
+void Exchanges::TimeOver(Exchange& exchange) { ResetBoth(exchange, End::kDeadline); }
+
+void Exchanges::Abandon(Client& client) {
+  switch (client.operation) {
+    case registry::Operation::kIdle:
+      return;
+    case registry::Operation::kWaiting:
+      StopWaiting(client);
+      return;
+    case registry::Operation::kSending: {
+      auto& exchange = static_cast<Exchange&>(*client.exchange);
+      if (exchange.is_assigned()) ResetReceiver(exchange, StatusOf(End::kSenderLost));
+      EndExchange(exchange, End::kSenderLost);
+      return;
+    }
+    case registry::Operation::kReceiving:
+      LoseReceiver(static_cast<Exchange&>(*client.exchange), End::kReceiverLost,
+                   StatusOf(End::kReceiverLost, {}, /*may_have_run=*/true), /*may_requeue=*/true);
+      return;
+  }
+}
+
+void Exchanges::Stop(Client& client) {
+  if (client.operation == registry::Operation::kWaiting) StopWaiting(client);
+  if (client.exchange != nullptr) ResetBoth(static_cast<Exchange&>(*client.exchange), End::kStopping);
+}
+
+void Exchanges::Fault(Exchange& exchange, Session& from, End end) {
+  from.reset_tokens -= 1;
+  Effects::CountOwed(from);
+  effects_.Note({Notice::Level::kDebug, "exchange_end", from.id, from.peer, end, proto::ToString(exchange.id)});
+  ResetBoth(exchange, end);
+}
+
+void Exchanges::ResetBoth(Exchange& exchange, End end) {
+  const v1::Status status = StatusOf(end, {}, /*may_have_run=*/exchange.attempt > 0);
+  ResetSender(exchange, status);
+  if (exchange.is_assigned()) ResetReceiver(exchange, status);
+  EndExchange(exchange, end);
+}
+
+void Exchanges::ResetSender(const Exchange& exchange, v1::Status status) {
+  const Client& sender = *exchange.sending_client();
+  effects_.SendReset(*sender.session, sender.slot, exchange.id, std::move(status));
+}
+
+void Exchanges::ResetReceiver(const Exchange& exchange, v1::Status status) {
+  const Client& receiver = *exchange.receiving_client();
+  effects_.SendReset(*receiver.session, receiver.slot, exchange.id, std::move(status));
+}
+
+void Exchanges::EndExchange(Exchange& exchange, End end) {
+  metrics_.Count(end);
+  ++metrics_.requests_ended;
+  --metrics_.exchanges_live;
+  for (const registry::Client* const side : {exchange.sender, exchange.receiver}) {
+    if (side == nullptr) continue;
+    Session& session = *static_cast<const Client*>(side)->session;
+    --session.exchanges;
+    if (session.is_leaving) effects_.Touch(session);
+  }
+  if (!exchange.held.empty()) metrics_.held_bytes -= exchange.held.size();
+  exchange.channel->End(exchange);
+  pool_.Free(exchange);
+}
+
+}  // namespace relay::server

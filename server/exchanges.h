@@ -1,0 +1,101 @@
+// Routing: requests meet receivers, and every frame of an exchange goes to its other side or nowhere (PROTOCOL.md, "The
+// life of an exchange", "Waiting", "Time", "Ends that are not END", "Credit").
+
+#ifndef RELAY_SERVER_EXCHANGES_H_
+#define RELAY_SERVER_EXCHANGES_H_
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "absl/time/time.h"
+#include "proto/frame.h"
+#include "registry/channel.h"
+#include "server/effects.h"
+#include "server/ends.h"
+#include "server/exchange.h"
+#include "server/limits.h"
+#include "server/metrics.h"
+#include "server/session.h"
+#include "server/timer_wheel.h"
+
+namespace relay::server {
+
+// Thread-compatible. Works on clients and sessions that Relay owns; owns the exchanges.
+//
+// The On... functions take a frame of a live session whose header is in order, and the client on its slot, null where
+// none is joined. They return the end of the connection if the frame is a fault of it, else kNone.
+class Exchanges {
+ public:
+  Exchanges(const Limits& limits, Effects& effects, TimerWheel& wheel, Metrics& metrics)
+      : limits_(limits), effects_(effects), wheel_(wheel), metrics_(metrics) {}
+
+  void set_now(absl::Time now) { now_ = now; }
+
+  End OnStart(Session& session, Client* client, proto::Frame frame);
+  void OnBody(Session& session, Client* client, proto::Frame frame);  // CHUNK and END
+  End OnWindow(Client* client, proto::Frame frame);
+  End OnReset(Session& session, Client* client, proto::Frame frame);
+  End OnReceive(Session& session, Client* client, proto::Frame frame);
+
+  // The client's RECEIVE has waited as long as it asked for.
+  void WaitOver(Client& client);
+  // The exchange's time has passed.
+  void TimeOver(Exchange& exchange);
+  // The client stops waiting, unanswered.
+  void StopWaiting(Client& client);
+  // The client leaves: its operation ends, it is idle. The other side is told.
+  void Abandon(Client& client);
+  // The server stops: the client's operation ends, and both sides are told.
+  void Stop(Client& client);
+  // The session's send queue has drained below its mark.
+  void SendOwedWindows(Session& session);
+
+ private:
+  End OnRequest(Session& session, Client* client, proto::Frame frame);
+  // The bound that keeps a request from joining the queue with `bytes` held for it, or kNone.
+  End QueueRefusal(const registry::Channel& channel, size_t bytes) const;
+  End OnResponse(Client& client, Exchange& exchange, proto::Frame frame);
+  void BeginReceive(Session& session, Client* client, uint16_t slot, std::optional<uint32_t> wait_ms);
+
+  // True if the stream takes a frame of this cost; else the exchange has ended with the fault.
+  bool Admit(Exchange& exchange, Session& from, Stream& stream, uint64_t cost);
+  void PassRequest(Exchange& exchange, proto::Frame frame);
+  void PassResponse(Exchange& exchange, proto::Frame frame);
+
+  void Hold(Exchange& exchange, proto::Frame frame);
+  void Release(Exchange& exchange);
+  void Shed(registry::Channel& channel);
+  bool IsRedeliverable(const Exchange& exchange) const;
+  // Adds a frame of an assigned exchange to the copy for another receiver, as long as there may be one.
+  void KeepOrStop(Exchange& exchange, proto::Frame frame);
+  // Gives up the copy and the WINDOW that were kept for another receiver.
+  void StopKeeping(Exchange& exchange);
+
+  void HandOutHeld(Exchange& exchange, Client& receiver);
+  // `frames` are the exchange's REQUEST frames, START first.
+  void HandOut(Exchange& exchange, Client& receiver, std::span<uint8_t> frames);
+  void TellWindow(Exchange& exchange, uint8_t direction);
+
+  // The receiver is lost to the exchange: another one gets it, or the sender gets `status`.
+  void LoseReceiver(Exchange& exchange, End end, v1::Status status, bool may_requeue);
+
+  // The ends. ResetSender and ResetReceiver tell; End forgets.
+  void Fault(Exchange& exchange, Session& from, End end);
+  void ResetBoth(Exchange& exchange, End end);
+  void ResetSender(const Exchange& exchange, v1::Status status);
+  void ResetReceiver(const Exchange& exchange, v1::Status status);
+  void EndExchange(Exchange& exchange, End end);
+
+  const Limits& limits_;
+  Effects& effects_;
+  TimerWheel& wheel_;
+  Metrics& metrics_;
+  ExchangePool pool_;
+  absl::Time now_;
+};
+
+}  // namespace relay::server
+
+#endif  // RELAY_SERVER_EXCHANGES_H_

@@ -1,0 +1,525 @@
+#include "server/relay.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "proto/channel_name.h"
+#include "proto/messages.h"
+#include "proto/start_block.h"
+
+namespace relay::server {
+namespace {
+
+using proto::Frame;
+using proto::FrameType;
+using State = Session::State;
+
+constexpr size_t kMaxKeyBytes = 64;
+constexpr size_t kMaxWordsBytes = 100;
+constexpr size_t kPingBytes = 8;
+
+// Takes the same time wherever the texts differ.
+bool SameSecret(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  unsigned difference = 0;
+  for (size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned>(a[i] ^ b[i]);
+  return difference == 0;
+}
+
+}  // namespace
+
+Relay::Relay(const Limits& limits, const proto::Uuid& server_id, absl::Time start)
+    : limits_(limits),
+      server_id_(server_id),
+      now_(start),
+      wheel_(start),
+      effects_(metrics_),
+      exchanges_(limits_, effects_, wheel_, metrics_) {
+  exchanges_.set_now(start);
+}
+
+Relay::~Relay() {
+  for (auto& [id, session] : sessions_) RemoveClients(*session);
+}
+
+size_t Relay::client_count() const {
+  size_t count = 0;
+  for (const auto& [id, session] : sessions_) count += session->slots.size();
+  return count;
+}
+
+Session* Relay::Find(ConnectionId id) {
+  const auto found = sessions_.find(id);
+  return found == sessions_.end() || found->second->state == State::kGone ? nullptr : found->second.get();
+}
+
+// ---- Events --------------------------------------------------------------------------------------------------------
+
+ConnectionId Relay::OnOpen(std::string peer, absl::Time now) {
+  SetNow(now);
+  ++metrics_.connections_opened;
+  const ConnectionId id = ++last_id_;
+  auto owned = std::make_unique<Session>(id, std::move(peer));
+  Session& session = *owned;
+  session.last_read = now_;
+  session.last_sent = now_;
+  session.tokens_at = now_;
+  constexpr double kNoBound = std::numeric_limits<double>::infinity();
+  session.frame_tokens = limits_.frames_per_second == 0 ? kNoBound : limits_.frames_per_second;
+  session.reset_tokens = limits_.resets_per_second == 0 ? kNoBound : limits_.reset_burst;
+  sessions_.emplace(id, std::move(owned));
+  ++unauthenticated_;
+  wheel_.Set(session.deadline, now_ + limits_.hello_timeout);
+  if (is_stopping_) {
+    Refuse(session, End::kStopping);
+  } else if (sessions_.size() > limits_.max_connections) {
+    Refuse(session, End::kMaxConnections);
+  } else if (unauthenticated_ > limits_.max_unauthenticated) {
+    Refuse(session, End::kMaxUnauthenticated);
+  }
+  return id;
+}
+
+size_t Relay::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now) {
+  SetNow(now);
+  Session* const session = Find(id);
+  if (session == nullptr) return bytes.size();
+  session->last_read = now_;
+  session->is_suspect = false;
+  size_t taken = 0;
+  if (session->state == State::kPreface) {
+    const std::optional<size_t> preface = TakePreface(*session, bytes);
+    if (!preface.has_value()) {
+      Refuse(*session, End::kBadPreface);
+    } else if (session->state == State::kPreface) {
+      return 0;
+    } else {
+      taken = *preface;
+    }
+  }
+  while (session->is_live()) {
+    const uint32_t most =
+        session->state == State::kOpen
+            ? limits_.max_payload_bytes
+            : std::min<uint32_t>(limits_.max_payload_bytes, limits_.hello_bytes - uint32_t{proto::kHeaderBytes});
+    Frame frame;
+    const proto::Decoded decoded = proto::DecodeFrame(bytes.subspan(taken), most, frame);
+    if (decoded == proto::Decoded::kNeedMore) return taken;
+    std::string_view words;
+    End end = End::kPayloadTooLarge;
+    if (decoded == proto::Decoded::kFrame) {
+      taken += frame.bytes().size();
+      end = OnFrame(*session, frame, words);
+    }
+    if (end != End::kNone) Refuse(*session, end, words);
+  }
+  if (session->state == State::kLingering) {
+    session->lingered_bytes += bytes.size() - taken;
+    if (session->lingered_bytes > limits_.linger_bytes) Finish(*session, session->end, State::kGone);
+  }
+  return bytes.size();
+}
+
+void Relay::OnInputEnd(ConnectionId id, bool is_broken, absl::Time now) {
+  SetNow(now);
+  Session* const session = Find(id);
+  if (session == nullptr) return;
+  if (session->state == State::kLingering) {
+    Finish(*session, session->end, State::kGone);
+  } else if (is_broken) {
+    Kill(*session, End::kPeerLost);
+  } else if (session->is_leaving) {
+    session->input_ended = true;
+    effects_.Touch(*session);
+  } else {
+    Kill(*session, End::kPeerClosed);
+  }
+}
+
+void Relay::OnUnsent(ConnectionId id, size_t bytes, absl::Time now) {
+  SetNow(now);
+  Session* const session = Find(id);
+  if (session == nullptr) return;
+  session->unsent_bytes = bytes;
+  if (bytes == 0) session->control_frames_owed = 0;
+  if (session->is_live()) exchanges_.SendOwedWindows(*session);
+  if (bytes > limits_.send_queue_bytes) effects_.Touch(*session);
+}
+
+void Relay::OnTime(absl::Time now) {
+  SetNow(now);
+  while (Deadline* const deadline = wheel_.Expire(now_)) {
+    switch (deadline->of()) {
+      case Deadline::Of::kSession:
+        OnDeadline(*static_cast<Session*>(deadline->owner()));
+        break;
+      case Deadline::Of::kClient:
+        exchanges_.WaitOver(*static_cast<Client*>(deadline->owner()));
+        break;
+      case Deadline::Of::kExchange:
+        exchanges_.TimeOver(*static_cast<Exchange*>(deadline->owner()));
+        break;
+    }
+  }
+}
+
+void Relay::Stop(absl::Time now) {
+  SetNow(now);
+  is_stopping_ = true;
+  std::vector<Session*> all;
+  for (const auto& [id, session] : sessions_) {
+    if (session->is_live()) all.push_back(session.get());
+  }
+  std::sort(all.begin(), all.end(), [](const Session* a, const Session* b) { return a->id < b->id; });
+  for (Session* const session : all) {
+    for (Client* const client : session->slots.All()) exchanges_.Stop(*client);
+  }
+  for (Session* const session : all) Refuse(*session, End::kStopping);
+}
+
+// ---- Frames --------------------------------------------------------------------------------------------------------
+
+std::optional<size_t> Relay::TakePreface(Session& session, std::span<const uint8_t> bytes) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const std::string_view expected = proto::kPreface.substr(0, text.size());
+  if (text.substr(0, expected.size()) != expected) return std::nullopt;
+  if (expected.size() == proto::kPreface.size()) session.state = State::kHello;
+  return expected.size();
+}
+
+End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
+  ++metrics_.frames_read;
+  session.frame_tokens -= 1;
+  if (session.state == State::kHello && (!frame.has_known_type() || frame.type() != FrameType::kHello)) {
+    return End::kBeforeHello;
+  }
+  if (!frame.has_known_type()) {
+    ++metrics_.unknown_frames;
+    return session.frame_tokens >= 0 || RefillTokens(session) ? End::kNone : End::kFramesPerSecond;
+  }
+  if (const proto::HeaderFault fault = proto::CheckHeader(frame); fault != proto::HeaderFault::kNone) {
+    words = proto::RuleOf(fault);
+    return End::kBadHeader;
+  }
+  End end = End::kNone;
+  switch (frame.type()) {
+    case FrameType::kHello:
+      end = OnHello(session, frame);
+      break;
+    case FrameType::kWelcome:
+      end = End::kServerFrame;
+      break;
+    case FrameType::kJoin:
+      end = OnJoin(session, frame, words);
+      break;
+    case FrameType::kLeave:
+      end = OnLeave(session, frame);
+      break;
+    case FrameType::kReceive:
+      end = exchanges_.OnReceive(session, session.slots.Find(frame.slot()), frame);
+      break;
+    case FrameType::kStart:
+      end = exchanges_.OnStart(session, session.slots.Find(frame.slot()), frame);
+      if (end == End::kBadStart) {
+        words = proto::RuleOf(proto::CheckStart(frame.payload(), frame.has(proto::flag::kResponse)));
+      }
+      break;
+    case FrameType::kChunk:
+    case FrameType::kEnd:
+      exchanges_.OnBody(session, session.slots.Find(frame.slot()), frame);
+      break;
+    case FrameType::kWindow:
+      end = exchanges_.OnWindow(session.slots.Find(frame.slot()), frame);
+      break;
+    case FrameType::kReset:
+      end = exchanges_.OnReset(session, session.slots.Find(frame.slot()), frame);
+      break;
+    case FrameType::kPing:
+      end = OnPing(session, frame);
+      break;
+    case FrameType::kPong:
+      end = frame.payload().size() == kPingBytes ? End::kNone : End::kMalformed;
+      break;
+    case FrameType::kGoaway:
+      end = OnGoaway(session, frame);
+      break;
+  }
+  if (end != End::kNone || !session.is_live()) return end;
+  if (session.reset_tokens < 0 && !RefillTokens(session)) return End::kResetsPerSecond;
+  if (session.frame_tokens < 0 && !RefillTokens(session)) return End::kFramesPerSecond;
+  if (session.control_frames_owed > limits_.control_frames_owed) return End::kControlFramesOwed;
+  return End::kNone;
+}
+
+bool Relay::RefillTokens(Session& session) {
+  const double seconds = absl::ToDoubleSeconds(now_ - session.tokens_at);
+  session.tokens_at = now_;
+  const double frames = limits_.frames_per_second;
+  session.frame_tokens = std::min(std::max(session.frame_tokens, frames), session.frame_tokens + seconds * frames);
+  const double most_resets = std::max<double>(session.reset_tokens, limits_.reset_burst);
+  session.reset_tokens = std::min(most_resets, session.reset_tokens + seconds * limits_.resets_per_second);
+  return session.frame_tokens >= 0 && session.reset_tokens >= 0;
+}
+
+End Relay::OnHello(Session& session, Frame frame) {
+  if (session.state != State::kHello) return End::kSecondHello;
+  v1::Hello hello;
+  if (!proto::ParseMessage(frame.payload_text(), hello)) return End::kMalformed;
+  if (hello.version() != proto::kVersion) return End::kBadVersion;
+  if (hello.observer()) return End::kObserver;
+  session.state = State::kOpen;
+  --unauthenticated_;
+  v1::Welcome welcome;
+  welcome.set_server_id(server_id_.data, proto::kUuidBytes);
+  welcome.set_agent("relayd/" RELAY_VERSION);
+  welcome.set_max_payload_bytes(limits_.max_payload_bytes);
+  welcome.set_initial_window_bytes(limits_.initial_window_bytes);
+  welcome.set_max_window_bytes(limits_.max_window_bytes);
+  welcome.set_max_clients_per_connection(limits_.max_clients_per_connection);
+  welcome.set_max_start_bytes(limits_.max_start_bytes);
+  welcome.set_heartbeat_interval_ms(static_cast<uint32_t>(absl::ToInt64Milliseconds(limits_.heartbeat_interval)));
+  welcome.set_heartbeat_misses(limits_.heartbeat_misses);
+  welcome.set_max_attempts(limits_.attempts);
+  effects_.Send(session, FrameType::kWelcome, 0, proto::kNilUuid, welcome);
+  wheel_.Set(session.deadline, now_ + limits_.heartbeat_interval);
+  return End::kNone;
+}
+
+End Relay::OnJoin(Session& session, Frame frame, std::string_view& words) {
+  v1::Join join;
+  if (!proto::ParseMessage(frame.payload_text(), join)) return End::kMalformed;
+  const std::optional<proto::Uuid> client_id = proto::UuidFromBytes(join.client_id());
+  const std::optional<proto::Uuid> channel_id = proto::UuidFromBytes(join.channel_id());
+  if (!client_id.has_value() || *client_id == proto::kNilUuid || !channel_id.has_value()) {
+    words = "JOIN has a client id, not nil, and a channel id of 16 bytes each";
+    return End::kMalformed;
+  }
+  if (join.key().size() > kMaxKeyBytes) {
+    words = "a takeover key has at most 64 bytes";
+    return End::kMalformed;
+  }
+  const uint16_t slot = frame.slot();
+  if (session.slots.Find(slot) != nullptr) return End::kSlotBound;
+  const std::string& name = join.channel_name();
+  if (!name.empty() && (!proto::CheckChannelName(name).ok() || proto::ChannelId(name) != *channel_id)) {
+    return End::kChannelName;
+  }
+  End refusal = End::kNone;
+  registry::Channel* const channel = registry_.Find(*channel_id);
+  registry::Client* const live = channel == nullptr ? nullptr : channel->FindClient(*client_id);
+  if (session.is_leaving) {
+    refusal = End::kConnectionLeaving;
+  } else if (live != nullptr &&
+             (join.key().empty() || !SameSecret(join.key(), static_cast<Client*>(live)->takeover_key))) {
+    refusal = End::kClientLive;
+  } else if (session.slots.size() >= limits_.max_clients_per_connection) {
+    refusal = End::kClientLimit;
+  } else if (channel == nullptr && registry_.channel_count() >= limits_.max_channels) {
+    refusal = End::kChannelLimit;
+  }
+  if (refusal != End::kNone) {
+    metrics_.Count(refusal);
+    session.reset_tokens -= 1;
+    Effects::CountOwed(session);
+    effects_.Send(session, FrameType::kLeave, slot, *client_id, StatusOf(refusal));
+    return End::kNone;
+  }
+  if (live != nullptr) {
+    auto& older = static_cast<Client&>(*live);
+    metrics_.Count(End::kTakenOver);
+    effects_.Send(*older.session, FrameType::kLeave, older.slot, older.id, StatusOf(End::kTakenOver));
+    RemoveClient(older);
+  }
+  auto client = std::make_unique<Client>(session, slot);
+  client->id = *client_id;
+  client->takeover_key = join.key();
+  registry_.Open(*channel_id).AddClient(*client);
+  session.slots.Add(std::move(client));
+  return End::kNone;
+}
+
+End Relay::OnLeave(Session& session, Frame frame) {
+  Client* const client = session.slots.Find(frame.slot());
+  if (client == nullptr || client->id != frame.id()) {
+    ++metrics_.late_frames;
+    return End::kNone;
+  }
+  v1::Status status;
+  if (!proto::ParseMessage(frame.payload_text(), status)) return End::kMalformed;
+  metrics_.Count(End::kLeft);
+  RemoveClient(*client);
+  Effects::CountOwed(session);
+  effects_.Send(session, FrameType::kLeave, frame.slot(), frame.id(), StatusOf(End::kLeft));
+  return End::kNone;
+}
+
+End Relay::OnPing(Session& session, Frame frame) {
+  if (frame.payload().size() != kPingBytes) return End::kMalformed;
+  Effects::CountOwed(session);
+  effects_.SendPayload(session, FrameType::kPong, 0, 0, proto::kNilUuid, frame.payload());
+  return End::kNone;
+}
+
+End Relay::OnGoaway(Session& session, Frame frame) {
+  v1::Status status;
+  if (!proto::ParseMessage(frame.payload_text(), status)) return End::kMalformed;
+  session.is_leaving = true;
+  for (Client* const client : session.slots.All()) {
+    if (client->operation == registry::Operation::kWaiting) exchanges_.StopWaiting(*client);
+  }
+  effects_.Touch(session);
+  return End::kNone;
+}
+
+// ---- Ends ----------------------------------------------------------------------------------------------------------
+
+void Relay::RemoveClient(Client& client) {
+  exchanges_.Abandon(client);
+  registry_.Remove(client);
+  client.session->slots.Remove(client.slot);
+}
+
+void Relay::RemoveClients(Session& session) {
+  const std::vector<Client*> clients = session.slots.All();
+  // Nothing that one of them gives back may go to another one.
+  for (Client* const client : clients) {
+    if (client->operation == registry::Operation::kWaiting) exchanges_.StopWaiting(*client);
+  }
+  for (Client* const client : clients) RemoveClient(*client);
+}
+
+void Relay::Refuse(Session& session, End end, std::string_view words) {
+  RemoveClients(session);
+  v1::Status status = StatusOf(end, words);
+  status.set_message(std::string(proto::Shortened(status.message(), kMaxWordsBytes)));
+  effects_.Send(session, FrameType::kGoaway, 0, proto::kNilUuid, status);
+  Finish(session, end, State::kLingering);
+}
+
+void Relay::Kill(Session& session, End end) {
+  RemoveClients(session);
+  Finish(session, end, State::kGone);
+}
+
+void Relay::Finish(Session& session, End end, State state) {
+  if (session.is_live()) {
+    if (session.state != State::kOpen) --unauthenticated_;
+    metrics_.Count(end);
+    effects_.Note({Notice::Level::kInfo, "connection_end", session.id, session.peer, end, ""});
+  }
+  session.end = end;
+  session.state = state;
+  if (state == State::kLingering) {
+    wheel_.Set(session.deadline, now_ + limits_.linger_time);
+  } else {
+    session.deadline.Unset();
+  }
+  effects_.Touch(session);
+}
+
+void Relay::Settle(Session& session) {
+  if (!session.is_live()) return;
+  if (session.unsent_bytes + session.out_bytes > limits_.send_queue_bytes) {
+    Kill(session, End::kSendQueue);
+  } else if (session.is_leaving && session.exchanges == 0) {
+    RemoveClients(session);
+    Finish(session, End::kGoaway, State::kLingering);
+  }
+}
+
+void Relay::OnDeadline(Session& session) {
+  switch (session.state) {
+    case State::kPreface:
+    case State::kHello:
+      Refuse(session, End::kHelloTimeout);
+      return;
+    case State::kLingering:
+      Finish(session, session.end, State::kGone);
+      return;
+    case State::kGone:
+      return;
+    case State::kOpen:
+      break;
+  }
+  const absl::Duration interval = limits_.heartbeat_interval;
+  const absl::Time dead_at = session.last_read + interval * limits_.heartbeat_misses;
+  if (!session.input_ended && now_ >= dead_at) {
+    if (session.is_suspect) {
+      Kill(session, End::kHeartbeat);
+    } else {
+      // Judged again in the next turn: the loop may have slept, and what the peer sent is not yet read.
+      session.is_suspect = true;
+      wheel_.Set(session.deadline, now_ + absl::Milliseconds(1));
+    }
+    return;
+  }
+  absl::Time ping_at = session.last_sent + interval;
+  if (now_ >= ping_at) {
+    uint8_t payload[kPingBytes];
+    proto::StoreBig<uint64_t>(payload, ++session.pings);
+    effects_.SendPayload(session, FrameType::kPing, 0, 0, proto::kNilUuid, payload);
+    ping_at = now_ + interval;
+  }
+  wheel_.Set(session.deadline, session.input_ended ? ping_at : std::min(ping_at, dead_at));
+}
+
+// ---- Effects -------------------------------------------------------------------------------------------------------
+
+std::span<const Effect> Relay::TakeEffects() {
+  std::vector<Session*>& touched = effects_.touched();
+  for (size_t i = 0; i < touched.size(); ++i) Settle(*touched[i]);  // may touch others
+  taken_.clear();
+  for (Session* const session : touched) {
+    const bool shuts = session->state == State::kLingering && !session->was_shut;
+    if (shuts) session->was_shut = true;
+    if (session->out_bytes > 0) session->last_sent = now_;
+    taken_.push_back({session->id, session->out, shuts, session->state == State::kGone});
+  }
+  return taken_;
+}
+
+void Relay::EndTurn() {
+  effects_.EndTurn();
+  for (const Effect& effect : taken_) {
+    if (effect.close) sessions_.erase(effect.connection);
+  }
+  taken_.clear();
+}
+
+std::string Relay::Check() const {
+  if (std::string broken = registry_.Check(); !broken.empty()) return broken;
+  uint32_t unauthenticated = 0;
+  uint64_t held_bytes = 0;
+  for (const auto& [id, session] : sessions_) {
+    if (session->is_live() && session->state != State::kOpen) ++unauthenticated;
+    if (session->state != State::kOpen && session->slots.size() != 0) return "a connection without WELCOME has clients";
+    if (session->slots.size() > limits_.max_clients_per_connection) return "a connection has too many clients";
+    size_t busy = 0;
+    for (const Client* const client : session->slots.All()) {
+      if (client->session != session.get()) return "a client stands on another connection's slot";
+      if (registry_.Find(client->channel->id()) != client->channel) return "a client's channel is gone";
+      if (client->exchange == nullptr) continue;
+      ++busy;
+      const auto& exchange = static_cast<const Exchange&>(*client->exchange);
+      if (exchange.queued_bytes != exchange.held.size()) return "an exchange's held bytes are miscounted";
+      for (const Stream& stream : {exchange.request, exchange.response}) {
+        if (stream.cost > stream.window) return "a stream has cost more than its window";
+      }
+      if (exchange.sender == client) held_bytes += exchange.held.size();
+      if (exchange.attempt > limits_.attempts) return "a request was handed out too often";
+    }
+    if (busy != session->exchanges) return "a connection's exchanges are miscounted";
+  }
+  if (unauthenticated != unauthenticated_) return "connections without HELLO are miscounted";
+  if (held_bytes != metrics_.held_bytes) return "the held bytes of all exchanges are miscounted";
+  if (metrics_.requests_offered != metrics_.requests_accepted + metrics_.requests_refused) {
+    return "offered is not accepted and refused";
+  }
+  if (metrics_.requests_accepted != metrics_.exchanges_live + metrics_.requests_ended) {
+    return "accepted is not queued, assigned and ended";
+  }
+  return "";
+}
+
+}  // namespace relay::server

@@ -1,0 +1,140 @@
+// What the core knows of one connection: how far its handshake came, which client stands on which slot, what is to be
+// written to it at the end of the turn. Plain state; the rules are in Relay and Exchanges.
+
+#ifndef RELAY_SERVER_SESSION_H_
+#define RELAY_SERVER_SESSION_H_
+
+#include <boost/intrusive/list.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/time/time.h"
+#include "registry/exchange.h"
+#include "server/ends.h"
+#include "server/timer_wheel.h"
+
+namespace relay::server {
+
+// Never used again, so that what comes late for a connection finds nothing.
+using ConnectionId = uint64_t;
+
+struct Session;
+
+// A client where it is joined. Owned by the slot table of its session.
+struct Client : registry::Client {
+  Client(Session& its_session, uint16_t its_slot) : session(&its_session), slot(its_slot) {}
+
+  Session* const session;
+  const uint16_t slot;
+  std::string takeover_key;
+  Deadline wait_over{Deadline::Of::kClient, this};
+};
+
+// The clients of a connection by slot. Low slots, which every client library uses first, are an array; the others a
+// map, so that one JOIN of slot 65535 does not cost half a megabyte. Thread-compatible.
+class SlotTable {
+ public:
+  size_t size() const { return size_; }
+
+  Client* Find(uint16_t slot) const {
+    if (slot < low_.size()) return low_[slot].get();
+    if (slot < kLowSlots || high_.empty()) return nullptr;
+    const auto found = high_.find(slot);
+    return found == high_.end() ? nullptr : found->second.get();
+  }
+
+  // `slot` is free.
+  void Add(std::unique_ptr<Client> client) {
+    const uint16_t slot = client->slot;
+    ++size_;
+    if (slot < kLowSlots) {
+      if (slot >= low_.size()) low_.resize(slot + size_t{1});
+      low_[slot] = std::move(client);
+    } else {
+      high_.emplace(slot, std::move(client));
+    }
+  }
+
+  // Frees the client of `slot`.
+  void Remove(uint16_t slot) {
+    --size_;
+    if (slot < kLowSlots) {
+      low_[slot].reset();
+    } else {
+      high_.erase(slot);
+    }
+  }
+
+  // By slot, the low ones first; the order depends on nothing but what was joined.
+  std::vector<Client*> All() const;
+
+ private:
+  static constexpr size_t kLowSlots = 1024;  // 8 KiB at the most
+
+  std::vector<std::unique_ptr<Client>> low_;
+  absl::flat_hash_map<uint16_t, std::unique_ptr<Client>> high_;
+  size_t size_ = 0;
+};
+
+struct Exchange;
+
+// A WINDOW that waits until the session's send queue has drained: only the newest is worth sending. A member of its
+// exchange.
+struct OwedWindow : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+  OwedWindow(Exchange& its_exchange, uint8_t its_direction) : exchange(&its_exchange), direction(its_direction) {}
+
+  Exchange* const exchange;
+  const uint8_t direction;  // flag::kRequest or flag::kResponse
+};
+
+// Owned by Relay. Thread-compatible.
+struct Session {
+  enum class State : uint8_t {
+    kPreface,  // nothing yet, or a part of the preface
+    kHello,    // the preface came
+    kOpen,
+    kLingering,  // the last words are written and the write side is shut; input is thrown away
+    kGone,       // to be closed at the end of the turn
+  };
+
+  Session(ConnectionId its_id, std::string its_peer) : id(its_id), peer(std::move(its_peer)) {}
+
+  bool is_live() const { return state < State::kLingering; }
+
+  const ConnectionId id;
+  const std::string peer;  // its address, for logs
+  State state = State::kPreface;
+  End end = End::kNone;      // set from kLingering on
+  bool is_leaving = false;   // said GOAWAY: nothing new
+  bool input_ended = false;  // after GOAWAY
+  bool is_suspect = false;   // was silent too long when last judged; a poll has to come in between
+  bool was_shut = false;     // the effect that shuts the write side was taken
+  bool is_dirty = false;     // stands in the list of effects
+
+  SlotTable slots;
+  uint32_t exchanges = 0;  // ends of live exchanges that its clients hold
+
+  std::vector<std::span<const uint8_t>> out;  // to be written at the end of the turn, adjacent slices merged
+  size_t out_bytes = 0;
+  size_t unsent_bytes = 0;  // what the transport still holds from earlier turns
+  uint32_t control_frames_owed = 0;
+  boost::intrusive::list<OwedWindow, boost::intrusive::constant_time_size<false>> owed_windows;
+
+  absl::Time last_read;
+  absl::Time last_sent;
+  Deadline deadline{Deadline::Of::kSession, this};  // HELLO's, the next heartbeat, or the end of lingering
+  uint64_t pings = 0;
+  size_t lingered_bytes = 0;
+  double frame_tokens = 0;
+  double reset_tokens = 0;
+  absl::Time tokens_at;
+};
+
+}  // namespace relay::server
+
+#endif  // RELAY_SERVER_SESSION_H_

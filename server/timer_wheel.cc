@@ -1,0 +1,88 @@
+#include "server/timer_wheel.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace relay::server {
+
+TimerWheel::~TimerWheel() {
+  for (auto& level : places_) {
+    for (List& list : level) list.clear();
+  }
+  expired_.clear();
+}
+
+void TimerWheel::Set(Deadline& deadline, absl::Time at) {
+  deadline.Unset();
+  const int64_t ticks = absl::ToInt64Milliseconds(at - start_ + absl::Milliseconds(1) - absl::Nanoseconds(1));
+  // One place of the last level less than the wheel is round, so that no deadline lands in the current place.
+  constexpr uint64_t kReach = (uint64_t{kPlaces} - 1) << ((kLevels - 1) * kBits);
+  const uint64_t tick = ticks > 0 ? static_cast<uint64_t>(ticks) : 0;
+  deadline.tick_ = std::clamp(tick, now_ + 1, now_ + kReach);
+  Insert(deadline);
+}
+
+void TimerWheel::Insert(Deadline& deadline) {
+  const uint64_t differing = deadline.tick_ ^ now_;
+  const size_t level = differing == 0 ? 0 : std::min(kLevels - 1, (std::bit_width(differing) - 1) / kBits);
+  const size_t place = (deadline.tick_ >> (level * kBits)) & (kPlaces - 1);
+  places_[level][place].push_back(deadline);
+  occupied_[level] |= uint64_t{1} << place;
+}
+
+std::optional<TimerWheel::Position> TimerWheel::First() const {
+  for (size_t level = 0; level < kLevels; ++level) {
+    const size_t shift = level * kBits;
+    while (occupied_[level] != 0) {
+      const size_t current = (now_ >> shift) & (kPlaces - 1);
+      // Places are taken in order from the one behind the current one; only the last level wraps around.
+      const uint64_t turned = std::rotr(occupied_[level], static_cast<int>(current));
+      const auto ahead = static_cast<size_t>(std::countr_zero(turned));
+      const size_t place = (current + ahead) & (kPlaces - 1);
+      if (places_[level][place].empty()) {
+        occupied_[level] &= ~(uint64_t{1} << place);
+        continue;
+      }
+      const uint64_t base = (now_ >> shift) + ahead;
+      return Position{level, place, base << shift};
+    }
+  }
+  return std::nullopt;
+}
+
+Deadline* TimerWheel::Expire(absl::Time now) {
+  const int64_t elapsed = absl::ToInt64Milliseconds(now - start_);
+  const uint64_t target = elapsed > 0 ? static_cast<uint64_t>(elapsed) : 0;
+  while (expired_.empty()) {
+    const auto first = First();
+    if (!first.has_value() || first->tick > target) {
+      now_ = std::max(now_, target);
+      return nullptr;
+    }
+    now_ = std::max(now_, first->tick);
+    List list;
+    list.swap(places_[first->level][first->place]);
+    occupied_[first->level] &= ~(uint64_t{1} << first->place);
+    while (!list.empty()) {
+      Deadline& deadline = list.front();
+      list.pop_front();
+      if (deadline.tick_ <= now_) {
+        expired_.push_back(deadline);
+      } else {
+        Insert(deadline);
+      }
+    }
+  }
+  Deadline& deadline = expired_.front();
+  expired_.pop_front();
+  return &deadline;
+}
+
+std::optional<absl::Time> TimerWheel::next() const {
+  if (!expired_.empty()) return start_ + absl::Milliseconds(static_cast<int64_t>(now_));
+  const auto first = First();
+  if (!first.has_value()) return std::nullopt;
+  return start_ + absl::Milliseconds(static_cast<int64_t>(first->tick));
+}
+
+}  // namespace relay::server
