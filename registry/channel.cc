@@ -1,5 +1,6 @@
 #include "registry/channel.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "absl/strings/str_cat.h"
@@ -55,6 +56,7 @@ void Channel::StopWaiting(Client& client) {
 void Channel::Begin(Exchange& exchange, Client& sender) {
   assert(sender.operation == Operation::kIdle);
   exchange.channel = this;
+  exchange.arrival = ++arrivals_;
   exchange.sender = &sender;
   sender.operation = Operation::kSending;
   sender.exchange = &exchange;
@@ -69,7 +71,9 @@ void Channel::Enqueue(Exchange& exchange) {
 
 void Channel::Requeue(Exchange& exchange) {
   ReleaseReceiver(exchange);
-  queue_.push_front(exchange);
+  auto place = queue_.begin();
+  while (place != queue_.end() && place->arrival < exchange.arrival) ++place;
+  queue_.insert(place, exchange);
   queue_bytes_ += exchange.queued_bytes;
 }
 
@@ -127,6 +131,8 @@ std::string Channel::Check() const {
   if (waiting != line_.size()) return absl::StrCat("line of ", line_.size(), ", ", waiting, " clients wait");
   if (receivers != receiver_count_)
     return absl::StrCat(receiver_count_, " receivers counted, ", receivers, " are there");
+  const auto is_younger = [](const Exchange& a, const Exchange& b) { return a.arrival > b.arrival; };
+  if (std::adjacent_find(queue_.begin(), queue_.end(), is_younger) != queue_.end()) return "the queue is out of order";
   size_t queued = 0;
   size_t bytes = 0;
   for (const auto& [id, exchange] : exchanges_) {

@@ -18,8 +18,9 @@ namespace relay::registry {
 
 // Thread-compatible. Holds pointers to records that others own; a record is removed here before it is freed.
 //
-// Invariants (Check() counts them again): the queue or the line is empty; a client stands in the line exactly while it
-// is waiting; an exchange is queued, or assigned to one receiver whose `exchange` it is.
+// Invariants (Check() counts them again): the queue or the line is empty; the queue is in order of arrival; a client
+// stands in the line exactly while it is waiting; an exchange is queued, or assigned to one receiver whose `exchange`
+// it is.
 class Channel {
  public:
   explicit Channel(const proto::Uuid& id) : id_(id) {}
@@ -57,7 +58,8 @@ class Channel {
   void Begin(Exchange& exchange, Client& sender);
   // At the tail of the queue. No receiver waits.
   void Enqueue(Exchange& exchange);
-  // Takes an assigned exchange from its receiver, which is idle then, and puts it at the head of the queue.
+  // Takes an assigned exchange from its receiver, which is idle then, and puts it back to its place in the queue: the
+  // head, but for older ones that were given back before it.
   void Requeue(Exchange& exchange);
   // Something more is held for an exchange of this channel.
   void AddQueuedBytes(Exchange& exchange, size_t bytes);
@@ -90,6 +92,7 @@ class Channel {
   Line line_;
   size_t queue_bytes_ = 0;
   size_t receiver_count_ = 0;
+  uint64_t arrivals_ = 0;
 };
 
 }  // namespace relay::registry

@@ -41,6 +41,7 @@ struct Exchange {
   Channel* channel = nullptr;
   Client* sender = nullptr;
   Client* receiver = nullptr;  // set while assigned; null while queued
+  uint64_t arrival = 0;        // its place among all that began on the channel
   uint16_t attempt = 0;        // how often it was handed out
   size_t queued_bytes = 0;     // what is held for it, counted in its channel's queue while it is queued
   boost::intrusive::list_member_hook<> queue_hook;

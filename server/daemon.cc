@@ -95,9 +95,9 @@ void Daemon::Accept(std::unique_ptr<net::Stream> stream) {
   links_.emplace(link->id(), std::move(link));
 }
 
-void Daemon::Stop(std::function<void()> stopped) {
+void Daemon::Drain(std::function<void()> stopped) {
   listeners_.clear();
-  relay_.Stop(loop_.Now());
+  relay_.Drain(loop_.Now());
   stopped_ = std::move(stopped);
 }
 

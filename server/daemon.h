@@ -40,8 +40,9 @@ class Daemon {
   // The addresses that it listens on, with the ports that were taken.
   std::vector<std::string> addresses() const;
 
-  // Ends everything, tells everybody, and calls `stopped` when the last connection is closed.
-  void Stop(std::function<void()> stopped);
+  // Accepts nothing new, lets what runs end up to the drain limit, and calls `stopped` when the last connection is
+  // closed.
+  void Drain(std::function<void()> stopped);
 
   // Writes the counters and gauges to the log.
   void LogMetrics();

@@ -67,6 +67,7 @@ End Exchanges::OnRequest(Session& session, Client* client, Frame frame) {
   }
   if (client->operation != registry::Operation::kIdle) return refuse(End::kSlotBusy);
   if (session.is_leaving) return refuse(End::kConnectionLeaving);
+  if (!is_admitting_) return refuse(End::kStopping);
   const proto::StartBlock block(frame.payload());
   if (block.start_bytes() > limits_.max_start_bytes) return refuse(End::kStartTooLarge);
   const uint64_t cost = proto::StartCost(block.body().size());
@@ -223,7 +224,7 @@ void Exchanges::Shed(registry::Channel& channel) {
 }
 
 bool Exchanges::IsRedeliverable(const Exchange& exchange) const {
-  return exchange.may_move && !exchange.response.has_started && exchange.attempt < limits_.attempts &&
+  return is_admitting_ && exchange.may_move && !exchange.response.has_started && exchange.attempt < limits_.attempts &&
          exchange.request.cost <= limits_.initial_window_bytes / 2;
 }
 
@@ -285,7 +286,7 @@ void Exchanges::TellWindow(Exchange& exchange, uint8_t direction) {
   const Client& to = is_request ? *exchange.sending_client() : *exchange.receiving_client();
   Session& session = *to.session;
   OwedWindow& owed = is_request ? exchange.request_window_owed : exchange.response_window_owed;
-  if (session.unsent_bytes + session.out_bytes > limits_.send_queue_mark_bytes) {
+  if (session.unsent_bytes > limits_.send_queue_mark_bytes) {
     if (!owed.is_linked()) session.owed_windows.push_back(owed);
     return;
   }
@@ -295,7 +296,7 @@ void Exchanges::TellWindow(Exchange& exchange, uint8_t direction) {
 }
 
 void Exchanges::SendOwedWindows(Session& session) {
-  while (!session.owed_windows.empty() && session.unsent_bytes + session.out_bytes <= limits_.send_queue_mark_bytes) {
+  while (!session.owed_windows.empty() && session.unsent_bytes <= limits_.send_queue_mark_bytes) {
     const OwedWindow& owed = session.owed_windows.front();
     session.owed_windows.pop_front();
     TellWindow(*owed.exchange, owed.direction);
@@ -353,6 +354,8 @@ void Exchanges::BeginReceive(Session& session, Client* client, uint16_t slot, st
     refusal = End::kSlotBusy;
   } else if (session.is_leaving) {
     refusal = End::kConnectionLeaving;
+  } else if (!is_admitting_) {
+    refusal = End::kStopping;
   }
   if (refusal != End::kNone) {
     effects_.Refuse(session, slot, proto::kNilUuid, refusal);
@@ -448,6 +451,13 @@ void Exchanges::Abandon(Client& client) {
   }
 }
 
+void Exchanges::Drain(Client& client) {
+  if (client.operation == registry::Operation::kWaiting) StopWaiting(client);
+  if (client.exchange != nullptr && !client.exchange->is_assigned()) {
+    ResetBoth(static_cast<Exchange&>(*client.exchange), End::kStopping);
+  }
+}
+
 void Exchanges::Stop(Client& client) {
   if (client.operation == registry::Operation::kWaiting) StopWaiting(client);
   if (client.exchange != nullptr) ResetBoth(static_cast<Exchange&>(*client.exchange), End::kStopping);
@@ -485,7 +495,7 @@ void Exchanges::EndExchange(Exchange& exchange, End end) {
     if (side == nullptr) continue;
     Session& session = *static_cast<const Client*>(side)->session;
     --session.exchanges;
-    if (session.is_leaving) effects_.Touch(session);
+    if (session.is_leaving || !is_admitting_) effects_.Touch(session);
   }
   if (!exchange.held.empty()) metrics_.held_bytes -= exchange.held.size();
   exchange.channel->End(exchange);

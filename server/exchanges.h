@@ -33,6 +33,9 @@ class Exchanges {
 
   void set_now(absl::Time now) { now_ = now; }
 
+  // From now on nothing begins, and nothing is handed out again.
+  void StopAdmitting() { is_admitting_ = false; }
+
   End OnStart(Session& session, Client* client, proto::Frame frame);
   void OnBody(Session& session, Client* client, proto::Frame frame);  // CHUNK and END
   End OnWindow(Client* client, proto::Frame frame);
@@ -47,6 +50,8 @@ class Exchanges {
   void StopWaiting(Client& client);
   // The client leaves: its operation ends, it is idle. The other side is told.
   void Abandon(Client& client);
+  // The server drains: what the client waits for ends, and a request of it that is still queued; it is told of that.
+  void Drain(Client& client);
   // The server stops: the client's operation ends, and both sides are told.
   void Stop(Client& client);
   // The session's send queue has drained below its mark.
@@ -94,6 +99,7 @@ class Exchanges {
   Metrics& metrics_;
   ExchangePool pool_;
   absl::Time now_;
+  bool is_admitting_ = true;
 };
 
 }  // namespace relay::server

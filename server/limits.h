@@ -39,6 +39,8 @@ struct Limits {
   uint32_t resets_per_second = 33;                   // of one connection: RESETs it sends and errors that it draws,
   uint32_t reset_burst = 1000;                       // after so many at once
 
+  absl::Duration drain_timeout = absl::Seconds(25);  // orchestrators kill 30 s after SIGTERM
+
   // Channels and queues.
   uint32_t max_channels = 65536;
   uint32_t queue_count = 10000;                       // requests queued on a channel

@@ -44,8 +44,8 @@ int Run(const relay::server::Options& options) {
       return;
     }
     is_stopping = true;
-    log->info("event=stopping");
-    (*daemon)->Stop([&] { (*loop)->Stop(); });
+    log->info("event=draining");
+    (*daemon)->Drain([&] { (*loop)->Stop(); });
   };
   relay::net::SignalWatcher on_term(**loop, SIGTERM, stop);
   relay::net::SignalWatcher on_int(**loop, SIGINT, stop);

@@ -158,7 +158,7 @@ void AddLimits(CLI::App& app, Limits& limits) {
              "a side that has sent nothing for so long sends PING");
   flags.Count("heartbeat-misses", limits.heartbeat_misses, 2, 1000,
               "after so many intervals of silence a peer is dead; two is weather, three is a death");
-  flags.Count("attempts", limits.attempts, 1, 65535,
+  flags.Count("max-attempts,--attempts", limits.attempts, 1, 65535,
               "how often an idempotent request is handed out when receivers die; one that killed three is the cause");
 
   flags.Group("Limits of connections");
@@ -177,6 +177,8 @@ void AddLimits(CLI::App& app, Limits& limits) {
   flags.Time("linger-time", limits.linger_time, absl::ZeroDuration(),
              "how long the last words to a peer may take to arrive");
   flags.Bytes("linger-bytes", limits.linger_bytes, 0, kMostBytes, "what is thrown away meanwhile");
+  flags.Time("drain-timeout", limits.drain_timeout, absl::ZeroDuration(),
+             "how long what is assigned may run on after SIGTERM; orchestrators kill after 30 s");
   flags.Count("frames-per-second", limits.frames_per_second, 0, kMostCount,
               "frames that one connection may send; 0: credit and the queues are bound enough");
   flags.Count("resets-per-second", limits.resets_per_second, 0, kMostCount,

@@ -16,7 +16,6 @@ using proto::FrameType;
 using State = Session::State;
 
 constexpr size_t kMaxKeyBytes = 64;
-constexpr size_t kMaxWordsBytes = 100;
 constexpr size_t kPingBytes = 8;
 
 // Takes the same time wherever the texts differ.
@@ -69,11 +68,14 @@ ConnectionId Relay::OnOpen(std::string peer, absl::Time now) {
   session.frame_tokens = limits_.frames_per_second == 0 ? kNoBound : limits_.frames_per_second;
   session.reset_tokens = limits_.resets_per_second == 0 ? kNoBound : limits_.reset_burst;
   sessions_.emplace(id, std::move(owned));
+  ++live_;
   ++unauthenticated_;
   wheel_.Set(session.deadline, now_ + limits_.hello_timeout);
-  if (is_stopping_) {
+  if (is_draining_) {
     Refuse(session, End::kStopping);
-  } else if (sessions_.size() > limits_.max_connections) {
+  } else if (sessions_.size() > 2 * size_t{limits_.max_connections}) {
+    Kill(session, End::kMaxConnections);  // so many linger that there is no room for last words
+  } else if (live_ > limits_.max_connections) {
     Refuse(session, End::kMaxConnections);
   } else if (unauthenticated_ > limits_.max_unauthenticated) {
     Refuse(session, End::kMaxUnauthenticated);
@@ -126,7 +128,8 @@ void Relay::OnInputEnd(ConnectionId id, bool is_broken, absl::Time now) {
   Session* const session = Find(id);
   if (session == nullptr) return;
   if (session->state == State::kLingering) {
-    Finish(*session, session->end, State::kGone);
+    session->input_ended = true;
+    if (is_broken || session->unsent_bytes == 0) Finish(*session, session->end, State::kGone);
   } else if (is_broken) {
     Kill(*session, End::kPeerLost);
   } else if (session->is_leaving) {
@@ -141,16 +144,23 @@ void Relay::OnUnsent(ConnectionId id, size_t bytes, absl::Time now) {
   SetNow(now);
   Session* const session = Find(id);
   if (session == nullptr) return;
+  if (bytes < session->unsent_bytes) session->control_frames_owed = 0;  // the peer reads
   session->unsent_bytes = bytes;
-  if (bytes == 0) session->control_frames_owed = 0;
-  if (session->is_live()) exchanges_.SendOwedWindows(*session);
-  if (bytes > limits_.send_queue_bytes) effects_.Touch(*session);
+  if (session->is_live()) {
+    exchanges_.SendOwedWindows(*session);
+    if (bytes > limits_.send_queue_bytes || bytes == 0) effects_.Touch(*session);
+  } else if (session->input_ended && bytes == 0) {
+    Finish(*session, session->end, State::kGone);
+  }
 }
 
 void Relay::OnTime(absl::Time now) {
   SetNow(now);
   while (Deadline* const deadline = wheel_.Expire(now_)) {
     switch (deadline->of()) {
+      case Deadline::Of::kRelay:
+        Stop();
+        break;
       case Deadline::Of::kSession:
         OnDeadline(*static_cast<Session*>(deadline->owner()));
         break;
@@ -164,18 +174,36 @@ void Relay::OnTime(absl::Time now) {
   }
 }
 
-void Relay::Stop(absl::Time now) {
-  SetNow(now);
-  is_stopping_ = true;
-  std::vector<Session*> all;
+std::vector<Session*> Relay::LiveSessions() const {
+  std::vector<Session*> live;
   for (const auto& [id, session] : sessions_) {
-    if (session->is_live()) all.push_back(session.get());
+    if (session->is_live()) live.push_back(session.get());
   }
-  std::sort(all.begin(), all.end(), [](const Session* a, const Session* b) { return a->id < b->id; });
-  for (Session* const session : all) {
+  std::sort(live.begin(), live.end(), [](const Session* a, const Session* b) { return a->id < b->id; });
+  return live;
+}
+
+void Relay::Drain(absl::Time now) {
+  SetNow(now);
+  is_draining_ = true;
+  exchanges_.StopAdmitting();
+  wheel_.Set(drain_over_, now_ + limits_.drain_timeout);
+  for (Session* const session : LiveSessions()) {
+    if (session->state != State::kOpen) {
+      Refuse(*session, End::kStopping);
+      continue;
+    }
+    for (Client* const client : session->slots.All()) exchanges_.Drain(*client);
+    SendGoaway(*session, End::kStopping);
+  }
+}
+
+void Relay::Stop() {
+  const std::vector<Session*> live = LiveSessions();
+  for (Session* const session : live) {
     for (Client* const client : session->slots.All()) exchanges_.Stop(*client);
   }
-  for (Session* const session : all) Refuse(*session, End::kStopping);
+  for (Session* const session : live) Refuse(*session, End::kStopping);
 }
 
 // ---- Frames --------------------------------------------------------------------------------------------------------
@@ -196,7 +224,7 @@ End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
   }
   if (!frame.has_known_type()) {
     ++metrics_.unknown_frames;
-    return session.frame_tokens >= 0 || RefillTokens(session) ? End::kNone : End::kFramesPerSecond;
+    return CheckTokens(session);
   }
   if (const proto::HeaderFault fault = proto::CheckHeader(frame); fault != proto::HeaderFault::kNone) {
     words = proto::RuleOf(fault);
@@ -246,20 +274,25 @@ End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
       break;
   }
   if (end != End::kNone || !session.is_live()) return end;
-  if (session.reset_tokens < 0 && !RefillTokens(session)) return End::kResetsPerSecond;
-  if (session.frame_tokens < 0 && !RefillTokens(session)) return End::kFramesPerSecond;
+  if (end = CheckTokens(session); end != End::kNone) return end;
   if (session.control_frames_owed > limits_.control_frames_owed) return End::kControlFramesOwed;
   return End::kNone;
 }
 
-bool Relay::RefillTokens(Session& session) {
+void Relay::RefillTokens(Session& session) {
   const double seconds = absl::ToDoubleSeconds(now_ - session.tokens_at);
   session.tokens_at = now_;
   const double frames = limits_.frames_per_second;
   session.frame_tokens = std::min(std::max(session.frame_tokens, frames), session.frame_tokens + seconds * frames);
   const double most_resets = std::max<double>(session.reset_tokens, limits_.reset_burst);
   session.reset_tokens = std::min(most_resets, session.reset_tokens + seconds * limits_.resets_per_second);
-  return session.frame_tokens >= 0 && session.reset_tokens >= 0;
+}
+
+End Relay::CheckTokens(Session& session) {
+  if (session.frame_tokens >= 0 && session.reset_tokens >= 0) return End::kNone;
+  RefillTokens(session);
+  if (session.frame_tokens < 0) return End::kFramesPerSecond;
+  return session.reset_tokens < 0 ? End::kResetsPerSecond : End::kNone;
 }
 
 End Relay::OnHello(Session& session, Frame frame) {
@@ -310,6 +343,8 @@ End Relay::OnJoin(Session& session, Frame frame, std::string_view& words) {
   registry::Client* const live = channel == nullptr ? nullptr : channel->FindClient(*client_id);
   if (session.is_leaving) {
     refusal = End::kConnectionLeaving;
+  } else if (is_draining_) {
+    refusal = End::kStopping;
   } else if (live != nullptr &&
              (join.key().empty() || !SameSecret(join.key(), static_cast<Client*>(live)->takeover_key))) {
     refusal = End::kClientLive;
@@ -382,19 +417,25 @@ void Relay::RemoveClient(Client& client) {
 
 void Relay::RemoveClients(Session& session) {
   const std::vector<Client*> clients = session.slots.All();
-  // Nothing that one of them gives back may go to another one.
-  for (Client* const client : clients) {
-    if (client->operation == registry::Operation::kWaiting) exchanges_.StopWaiting(*client);
+  // In this order, so that what a receiver gives back goes to none of them, and not back to a queue that its sender is
+  // about to leave.
+  using registry::Operation;
+  for (const Operation last_doing : {Operation::kWaiting, Operation::kSending}) {
+    for (Client* const client : clients) {
+      if (client->operation == last_doing) exchanges_.Abandon(*client);
+    }
   }
   for (Client* const client : clients) RemoveClient(*client);
 }
 
 void Relay::Refuse(Session& session, End end, std::string_view words) {
   RemoveClients(session);
-  v1::Status status = StatusOf(end, words);
-  status.set_message(std::string(proto::Shortened(status.message(), kMaxWordsBytes)));
-  effects_.Send(session, FrameType::kGoaway, 0, proto::kNilUuid, status);
+  SendGoaway(session, end, words);
   Finish(session, end, State::kLingering);
+}
+
+void Relay::SendGoaway(Session& session, End end, std::string_view words) {
+  effects_.Send(session, FrameType::kGoaway, 0, proto::kNilUuid, StatusOf(end, words));
 }
 
 void Relay::Kill(Session& session, End end) {
@@ -404,6 +445,7 @@ void Relay::Kill(Session& session, End end) {
 
 void Relay::Finish(Session& session, End end, State state) {
   if (session.is_live()) {
+    --live_;
     if (session.state != State::kOpen) --unauthenticated_;
     metrics_.Count(end);
     effects_.Note({Notice::Level::kInfo, "connection_end", session.id, session.peer, end, ""});
@@ -418,14 +460,27 @@ void Relay::Finish(Session& session, End end, State state) {
   effects_.Touch(session);
 }
 
-void Relay::Settle(Session& session) {
-  if (!session.is_live()) return;
+bool Relay::Settle(Session& session) {
+  if (!session.is_live()) return false;
   if (session.unsent_bytes + session.out_bytes > limits_.send_queue_bytes) {
     Kill(session, End::kSendQueue);
-  } else if (session.is_leaving && session.exchanges == 0) {
-    RemoveClients(session);
-    Finish(session, End::kGoaway, State::kLingering);
+    return true;
   }
+  if (!IsDone(session) || session.out_bytes > 0) return false;
+  if (session.is_leaving) {
+    RemoveClients(session);
+    Finish(session, End::kGoaway, session.input_ended ? State::kGone : State::kLingering);
+  } else if (!session.is_idle_at_drain) {
+    // What the peer sent before it heard of the drain is still answered; a peer that stays is closed then.
+    session.is_idle_at_drain = true;
+    wheel_.Set(session.deadline, now_ + limits_.linger_time);
+  }
+  return false;
+}
+
+bool Relay::IsDone(const Session& session) const {
+  return session.is_live() && (session.is_leaving || is_draining_) && session.exchanges == 0 &&
+         session.unsent_bytes == 0;
 }
 
 void Relay::OnDeadline(Session& session) {
@@ -441,6 +496,11 @@ void Relay::OnDeadline(Session& session) {
       return;
     case State::kOpen:
       break;
+  }
+  if (session.is_idle_at_drain) {
+    RemoveClients(session);
+    Finish(session, End::kStopping, State::kLingering);
+    return;
   }
   const absl::Duration interval = limits_.heartbeat_interval;
   const absl::Time dead_at = session.last_read + interval * limits_.heartbeat_misses;
@@ -468,7 +528,10 @@ void Relay::OnDeadline(Session& session) {
 
 std::span<const Effect> Relay::TakeEffects() {
   std::vector<Session*>& touched = effects_.touched();
-  for (size_t i = 0; i < touched.size(); ++i) Settle(*touched[i]);  // may touch others
+  for (bool again = true; again;) {
+    again = false;
+    for (size_t i = 0; i < touched.size(); ++i) again = Settle(*touched[i]) || again;  // may touch others
+  }
   taken_.clear();
   for (Session* const session : touched) {
     const bool shuts = session->state == State::kLingering && !session->was_shut;
@@ -480,7 +543,12 @@ std::span<const Effect> Relay::TakeEffects() {
 }
 
 void Relay::EndTurn() {
+  for (Session* const session : effects_.touched()) {
+    if (session->out_bytes > 0 && IsDone(*session)) done_.push_back(session);
+  }
   effects_.EndTurn();
+  for (Session* const session : done_) effects_.Touch(*session);
+  done_.clear();
   for (const Effect& effect : taken_) {
     if (effect.close) sessions_.erase(effect.connection);
   }

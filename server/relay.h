@@ -61,8 +61,8 @@ class Relay {
   void OnUnsent(ConnectionId id, size_t bytes, absl::Time now);
   // Does what is due. Peers are judged here, so a turn calls it after it has read what was there.
   void OnTime(absl::Time now);
-  // The server stops: everything ends, everybody is told.
-  void Stop(absl::Time now);
+  // The server drains: nothing begins any more, what is assigned runs on to the drain limit. Everybody is told.
+  void Drain(absl::Time now);
 
   // Whether the turn has anything to carry out.
   bool has_effects() { return !effects_.touched().empty() || !effects_.notices().empty(); }
@@ -104,12 +104,23 @@ class Relay {
   void Refuse(Session& session, End end, std::string_view words = {});
   void Kill(Session& session, End end);
   void Finish(Session& session, End end, Session::State state);
-  // Ends what the turn has brought to its end: who has left and is done, who does not read.
-  void Settle(Session& session);
+  // Ends what the turn has brought to its end: who has left and is done, who does not read. True where others may have
+  // been brought to theirs by it.
+  bool Settle(Session& session);
 
+  // All live sessions, by id.
+  std::vector<Session*> LiveSessions() const;
+  // The drain limit: everything ends, everybody is told.
+  void Stop();
+  void SendGoaway(Session& session, End end, std::string_view words = {});
+
+  // Nothing is left to run or to send on a connection that is to begin nothing any more.
+  bool IsDone(const Session& session) const;
   void OnDeadline(Session& session);
-  // Gives the session what its rates have earned since the last time. False where it has overspent one of them.
-  bool RefillTokens(Session& session);
+  // Gives the session what its rates have earned since the last time.
+  void RefillTokens(Session& session);
+  // The rate that the session has overspent, or kNone.
+  End CheckTokens(Session& session);
   void SetNow(absl::Time now) {
     now_ = now;
     exchanges_.set_now(now);
@@ -125,9 +136,12 @@ class Relay {
   Exchanges exchanges_;
   absl::flat_hash_map<ConnectionId, std::unique_ptr<Session>> sessions_;
   ConnectionId last_id_ = 0;
-  uint32_t unauthenticated_ = 0;
-  bool is_stopping_ = false;
+  uint32_t live_ = 0;             // of the sessions
+  uint32_t unauthenticated_ = 0;  // of the live ones
+  bool is_draining_ = false;
+  Deadline drain_over_{Deadline::Of::kRelay, this};
   std::vector<Effect> taken_;
+  std::vector<Session*> done_;  // to be settled once it is known whether their last words were sent
 };
 
 }  // namespace relay::server

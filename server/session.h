@@ -109,12 +109,13 @@ struct Session {
   const ConnectionId id;
   const std::string peer;  // its address, for logs
   State state = State::kPreface;
-  End end = End::kNone;      // set from kLingering on
-  bool is_leaving = false;   // said GOAWAY: nothing new
-  bool input_ended = false;  // after GOAWAY
-  bool is_suspect = false;   // was silent too long when last judged; a poll has to come in between
-  bool was_shut = false;     // the effect that shuts the write side was taken
-  bool is_dirty = false;     // stands in the list of effects
+  End end = End::kNone;           // set from kLingering on
+  bool is_leaving = false;        // said GOAWAY: nothing new
+  bool input_ended = false;       // after GOAWAY
+  bool is_idle_at_drain = false;  // the server drains and nothing runs here any more
+  bool is_suspect = false;        // was silent too long when last judged; a poll has to come in between
+  bool was_shut = false;          // the effect that shuts the write side was taken
+  bool is_dirty = false;          // stands in the list of effects
 
   SlotTable slots;
   uint32_t exchanges = 0;  // ends of live exchanges that its clients hold
@@ -130,7 +131,7 @@ struct Session {
   Deadline deadline{Deadline::Of::kSession, this};  // HELLO's, the next heartbeat, or the end of lingering
   uint64_t pings = 0;
   size_t lingered_bytes = 0;
-  double frame_tokens = 0;
+  double frame_tokens = 0;  // below zero: overspent
   double reset_tokens = 0;
   absl::Time tokens_at;
 };

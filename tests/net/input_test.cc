@@ -91,7 +91,9 @@ TEST(InputTest, MemoryFollowsWhatHasArrivedByteByByte) {
     ASSERT_EQ(given.size(), i + 1);
     if (i + 1 > Input::kLargeBytes && given.data() != at) ++moves;
     at = given.data();
-    if (i + 1 == text.size()) EXPECT_EQ(TextOf(given), text);
+    if (i + 1 == text.size()) {
+      EXPECT_EQ(TextOf(given), text);
+    }
     input.Consumed(0);
     ASSERT_LE(input.held_memory_bytes(), std::max(2 * (i + 1), size_t{64}));
     buffers.EndTurn();

@@ -28,7 +28,9 @@ TEST(MailboxTest, WakesForWhatIsPostedWhileDelivering) {
   mailbox = std::make_unique<Mailbox<int>>(*loop, [&](std::vector<int>& items) {
     for (const int item : items) {
       seen.push_back(item);
-      if (item < 5) EXPECT_TRUE(mailbox->Post(item + 1));
+      if (item < 5) {
+        EXPECT_TRUE(mailbox->Post(item + 1));
+      }
     }
   });
   ASSERT_TRUE(mailbox->Post(0));

@@ -1,0 +1,92 @@
+// What a caller may choose. Values; the defaults suit most callers.
+
+#ifndef RELAY_OPTIONS_H_
+#define RELAY_OPTIONS_H_
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "relay/status.h"
+#include "relay/uuid.h"
+
+namespace relay {
+
+// Names and values that travel beside a body, in order; a name may come more than once. Names are UTF-8, values any
+// bytes.
+using Metadata = std::vector<std::pair<std::string, std::string>>;
+
+// What an operation does when its client is busy with another one.
+enum class IfBusy {
+  kWait,  // waits its turn, first come first served, no longer than its own timeout
+  kFail,  // FAILED_PRECONDITION at once
+};
+
+// Of one Connection.
+struct ConnectionOptions {
+  // What the server logs this program as.
+  std::string agent = "relay-cpp";
+  // From the first packet to the server's WELCOME, for each address.
+  std::chrono::milliseconds connect_timeout{10'000};
+  // A lost connection is made again after a random wait of up to a bound that doubles from the first of these to the
+  // second with each attempt that fails.
+  std::chrono::milliseconds reconnect_min{100};
+  std::chrono::milliseconds reconnect_max{5'000};
+  // How long a Send that is begun while the connection is away waits for it before it gets UNAVAILABLE.
+  std::chrono::milliseconds wait_for_connection{10'000};
+  // Called on the I/O thread: OK when the connection is up again, else why it was lost. May be empty.
+  std::function<void(const Status&)> on_change;
+};
+
+// Of one Client.
+struct ClientOptions {
+  // The client's name on its channel; nil stands for a random one.
+  Uuid id = {};
+};
+
+// Of one Send or Start.
+struct SendOptions {
+  // For the whole operation: the wait for a busy client, for a receiver, and the exchange. Absent: without end. Zero
+  // or less: DEADLINE_EXCEEDED at once, and nothing is sent.
+  std::optional<std::chrono::milliseconds> timeout = std::nullopt;
+  // The most by which the receiver may extend the timeout.
+  std::chrono::milliseconds max_extension{0};
+  std::string method = {};        // UTF-8
+  std::string content_type = {};  // UTF-8
+  Metadata metadata = {};
+  // May be handed to another receiver if the first one is lost.
+  bool idempotent = false;
+  // UNAVAILABLE, end "no_receiver", if no receiver is there.
+  bool require_receiver = false;
+  IfBusy if_busy = IfBusy::kWait;
+  // Of Send and SendAsync: the most bytes of response body that are held; RESOURCE_EXHAUSTED beyond.
+  size_t max_reply_bytes = size_t{64} << 20;
+};
+
+// Of one Receive.
+struct ReceiveOptions {
+  // How long to wait for a request: absent without end, zero not at all. The server keeps the time. It bounds the wait
+  // for a busy client too.
+  std::optional<std::chrono::milliseconds> wait = std::nullopt;
+  IfBusy if_busy = IfBusy::kWait;
+  // Of ReceiveAsync: the most bytes of request body that are held; the sender gets RESOURCE_EXHAUSTED beyond.
+  size_t max_body_bytes = size_t{64} << 20;
+};
+
+// Of one pool of receivers.
+struct ServeOptions {
+  // So many clients, with a thread each: so many requests at once. At least 1.
+  size_t concurrency = 1;
+  // The pool takes so many requests in all and ends; 0 for no bound.
+  size_t max_requests = 0;
+  // A client that has waited so long for a request leaves the pool; absent: none does.
+  std::optional<std::chrono::milliseconds> wait = std::nullopt;
+};
+
+}  // namespace relay
+
+#endif  // RELAY_OPTIONS_H_

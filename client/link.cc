@@ -1,0 +1,348 @@
+#include "client/link.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "client/wire.h"
+#include "proto/messages.h"
+
+namespace relay::client {
+namespace {
+
+// What was handed over before Close may take so long to reach a server that reads slowly, or not at all.
+constexpr absl::Duration kCloseTime = absl::Seconds(1);
+
+absl::Duration ToAbsl(std::chrono::milliseconds duration) { return absl::Milliseconds(duration.count()); }
+
+}  // namespace
+
+Link::Command::~Command() {
+  if (kind == Kind::kSubmit && operation != nullptr) {
+    operation->End(FailedPreconditionError("the connection was closed"));
+  }
+}
+
+StatusOr<std::shared_ptr<Link>> Link::Open(std::vector<net::Address> addresses, ConnectionOptions options) {
+  static const bool kIsSilent = (proto::SilenceProtobuf(), true);
+  static_cast<void>(kIsSilent);
+  auto loop = net::Loop::Create();
+  if (!loop.ok()) return FromAbsl(loop.status());
+  auto link = std::make_shared<Link>(std::move(addresses), std::move(options), *std::move(loop));
+  std::optional<Status> result;
+  {
+    net::MutexLock lock(link->mutex_);
+    link->thread_ = std::thread([link] { link->Run(); });
+    while (!link->first_result_.has_value()) link->changed_.wait(link->mutex_);
+    result = link->first_result_;
+  }
+  if (result->ok()) return link;
+  link->Close();
+  return *result;
+}
+
+Link::Link(std::vector<net::Address> addresses, ConnectionOptions options, std::unique_ptr<net::Loop> loop)
+    : addresses_(std::move(addresses)),
+      options_(std::move(options)),
+      loop_(std::move(loop)),
+      roster_(ToAbsl(options_.wait_for_connection)),
+      random_(std::random_device()()),
+      mailbox_(*loop_, [this](std::vector<Command>& commands) { OnCommands(commands); }) {}
+
+Link::~Link() = default;
+
+void Link::Submit(std::shared_ptr<Operation> operation) {
+  Command command(Command::Kind::kSubmit);
+  command.operation = std::move(operation);
+  mailbox_.Post(std::move(command));
+}
+
+void Link::Wake(std::shared_ptr<Operation> operation) {
+  Command command(Command::Kind::kLook);
+  command.operation = std::move(operation);
+  mailbox_.Post(std::move(command));
+}
+
+void Link::Leave(std::shared_ptr<Participant> participant) {
+  Command command(Command::Kind::kLeave);
+  command.participant = std::move(participant);
+  mailbox_.Post(std::move(command));
+}
+
+void Link::Close() {
+  mailbox_.Post(Command(Command::Kind::kClose));
+  if (OnIoThread()) return;
+  std::thread thread;
+  {
+    net::MutexLock lock(mutex_);
+    std::swap(thread, thread_);
+    if (!thread.joinable()) {
+      while (!is_gone_) changed_.wait(mutex_);
+      return;
+    }
+  }
+  thread.join();
+  net::MutexLock lock(mutex_);
+  is_gone_ = true;
+  changed_.notify_all();
+}
+
+void Link::CloseForGood() {
+  Close();
+  if (!OnIoThread()) return;
+  net::MutexLock lock(mutex_);
+  if (thread_.joinable()) thread_.detach();
+}
+
+std::string Link::url() {
+  net::MutexLock lock(mutex_);
+  return url_;
+}
+
+void Link::Run() {
+  io_thread_ = std::this_thread::get_id();
+  timer_.emplace(*loop_, [this] { OnTimer(); });
+  more_output_.emplace(*loop_, [] {});
+  loop_->SetTurnEnd([this] { OnTurnEnd(); });
+  BeginRound();
+  loop_->Run();
+  connector_.reset();
+  stream_.reset();
+  more_output_.reset();
+  timer_.reset();
+  loop_.reset();
+  io_thread_ = std::thread::id();  // the system may give it to another thread
+}
+
+void Link::OnCommands(std::vector<Command>& commands) {
+  for (Command& command : commands) {
+    const absl::Time now = loop_->Now();
+    switch (command.kind) {
+      case Command::Kind::kSubmit:
+        roster_.Submit(std::move(command.operation), now);
+        break;
+      case Command::Kind::kLook:
+        roster_.Look(command.operation, now);
+        break;
+      case Command::Kind::kLeave:
+        roster_.Leave(command.participant, now);
+        break;
+      case Command::Kind::kClose:
+        BeginClose();
+        break;
+    }
+  }
+}
+
+void Link::Report(const Status& first_result) {
+  net::MutexLock lock(mutex_);
+  if (!first_result_.has_value()) first_result_ = first_result;
+  if (first_result.ok()) url_ = net::ToString(addresses_[address_]);
+  changed_.notify_all();
+}
+
+void Link::BeginRound() {
+  address_ = 0;
+  Attempt();
+}
+
+void Link::Attempt() {
+  state_ = State::kAttempting;
+  state_over_ = loop_->Now() + ToAbsl(options_.connect_timeout);
+  connector_ = std::make_unique<net::Connector>(
+      *loop_, addresses_[address_], [this](net::Connector::Result result) { OnConnected(std::move(result)); });
+}
+
+void Link::OnConnected(net::Connector::Result result) {
+  connector_.reset();
+  if (!result.ok()) return OnAttemptFailed(FromAbsl(result.status()));
+  stream_ = *std::move(result);
+  protocol_ = std::make_unique<Protocol>(options_.agent, loop_->Now());
+  goaway_.reset();
+  said_goaway_ = false;
+  stream_->SetHandler(this);
+  stream_->StartReading();
+}
+
+void Link::OnAttemptFailed(const Status& why) {
+  connector_.reset();
+  DropStream();
+  if (++address_ < addresses_.size()) return Attempt();
+  if (!was_up_) {
+    Report(why);
+    return EndLoop();
+  }
+  ++failed_rounds_;
+  roster_.OnLost(why, loop_->Now());
+  Rest();
+}
+
+void Link::Rest() {
+  state_ = State::kResting;
+  // Full jitter: clients that were cut off together do not come back together.
+  const auto bound = std::min(ToAbsl(options_.reconnect_max),
+                              ToAbsl(options_.reconnect_min) * static_cast<double>(1 << std::min(failed_rounds_, 20)));
+  state_over_ = loop_->Now() + bound * std::uniform_real_distribution<double>(0, 1)(random_);
+}
+
+void Link::OnWelcome() {
+  state_ = State::kUp;
+  state_over_ = absl::InfiniteFuture();
+  failed_rounds_ = 0;
+  is_up_ = true;
+  Report(OkStatus());
+  roster_.OnConnected(protocol_.get(), loop_->Now());
+  if (std::exchange(was_up_, true) && options_.on_change) options_.on_change(OkStatus());
+}
+
+void Link::OnLost(const Status& why) {
+  is_up_ = false;
+  DropStream();
+  const Status status =
+      UnavailableError("the connection to " + net::ToString(addresses_[address_]) + " was lost: " + why.message());
+  roster_.OnLost(status, loop_->Now());
+  Rest();
+  if (options_.on_change) options_.on_change(status);
+}
+
+void Link::DropStream() {
+  stream_.reset();
+  protocol_.reset();
+}
+
+void Link::BeginClose() {
+  if (state_ >= State::kClosing) return;
+  const bool was_up = std::exchange(state_, State::kClosing) == State::kUp;
+  is_up_ = false;
+  roster_.Close(CancelledError("the connection was closed"));
+  if (!was_up) return EndLoop();
+  protocol_->Goaway(OkStatus());
+  state_over_ = loop_->Now() + kCloseTime;
+}
+
+void Link::EndLoop() {
+  state_ = State::kEnded;
+  roster_.Close(CancelledError("the connection was closed"));
+  // Nothing can be posted from here on; what was posted before ends as it is dropped.
+  mailbox_.Close();
+  loop_->Stop();
+}
+
+size_t Link::OnBytes(std::span<uint8_t> bytes) {
+  const size_t size = bytes.size();
+  protocol_->OnRead(loop_->Now());
+  while (!broken_.has_value()) {
+    const Event event = protocol_->Next(bytes);
+    if (event.kind == Event::Kind::kNone) break;
+    OnEvent(event);
+  }
+  const size_t taken = size - bytes.size();
+  if (const auto broken = std::exchange(broken_, std::nullopt)) OnBroken(*broken);
+  return taken;
+}
+
+void Link::OnEvent(const Event& event) {
+  switch (event.kind) {
+    case Event::Kind::kWelcome:
+      if (state_ == State::kAttempting) OnWelcome();
+      return;
+    case Event::Kind::kGoaway:
+      goaway_ = event.status;
+      if (state_ == State::kAttempting) {
+        broken_ = event.status.ok() ? UnavailableError("the server takes no connections") : event.status;
+      } else if (state_ == State::kUp) {
+        roster_.OnGoaway(loop_->Now());
+      }
+      return;
+    case Event::Kind::kFault:
+      broken_ = event.status;
+      return;
+    case Event::Kind::kNone:
+    case Event::Kind::kLeft:
+    case Event::Kind::kNothingCame:
+    case Event::Kind::kWithdrawn:
+    case Event::Kind::kRequest:
+    case Event::Kind::kDiscarded:
+    case Event::Kind::kResponse:
+    case Event::Kind::kBody:
+    case Event::Kind::kEnd:
+    case Event::Kind::kCredit:
+    case Event::Kind::kReset:
+      return roster_.OnEvent(event, loop_->Now());
+  }
+}
+
+void Link::OnEnd(absl::Status why) {
+  Status status = why.ok() ? UnavailableError("the server has closed it") : FromAbsl(why);
+  if (goaway_.has_value() && !goaway_->message().empty()) {
+    status = UnavailableError("the server has closed it: " + goaway_->message());
+  }
+  OnBroken(status);
+}
+
+void Link::OnBroken(const Status& why) {
+  switch (state_) {
+    case State::kAttempting:
+      return OnAttemptFailed(why);
+    case State::kUp:
+      // The server learns what it did wrong, if it listens.
+      OnTurnEnd();
+      return OnLost(why);
+    case State::kClosing:
+      return EndLoop();
+    case State::kResting:
+    case State::kEnded:
+      return;
+  }
+}
+
+void Link::OnSent() {}
+
+void Link::OnTimer() {
+  const absl::Time now = loop_->Now();
+  timer_at_ = absl::InfiniteFuture();
+  roster_.OnTime(now);
+  if (state_ == State::kUp && protocol_->next_time() <= now && !protocol_->OnTime(now)) {
+    const absl::Duration silence = protocol_->limits().heartbeat_interval * protocol_->limits().heartbeat_misses;
+    return OnLost(UnavailableError("nothing came from the server for " + absl::FormatDuration(silence)));
+  }
+  if (now < state_over_) return;
+  state_over_ = absl::InfiniteFuture();
+  switch (state_) {
+    case State::kResting:
+      return BeginRound();
+    case State::kAttempting:
+      return OnAttemptFailed(DeadlineExceededError("connect " + net::ToString(addresses_[address_]) +
+                                                   ": no answer within " +
+                                                   std::to_string(options_.connect_timeout.count()) + " ms"));
+    case State::kClosing:
+      return EndLoop();
+    case State::kUp:
+    case State::kEnded:
+      return;
+  }
+}
+
+void Link::OnTurnEnd() {
+  // A server that is going waits for what runs; when that is over it hears so, and closes.
+  if (state_ == State::kUp && goaway_.has_value() && !said_goaway_ && !roster_.IsRunning()) {
+    said_goaway_ = true;
+    protocol_->Goaway(OkStatus());
+  }
+  if (stream_ != nullptr && stream_->unsent_bytes() == 0 && protocol_->output_bytes() > 0) {
+    protocol_->TakeOutput(output_, loop_->Now());
+    const std::span<const uint8_t> slice(reinterpret_cast<const uint8_t*>(output_.data()), output_.size());
+    stream_->Write(std::span(&slice, 1));
+    output_.clear();
+    // What left room for more brings it in the next turn, behind whatever else is ready.
+    roster_.Unblock(loop_->Now());
+    if (protocol_->output_bytes() > 0 && stream_->unsent_bytes() == 0) more_output_->Schedule();
+  }
+  if (!timer_.has_value()) return;
+  absl::Time next = std::min(state_over_, roster_.next_time());
+  if (state_ == State::kUp) next = std::min(next, protocol_->next_time());
+  if (next == timer_at_) return;
+  timer_at_ = next;
+  timer_->StartAt(next);
+}
+
+}  // namespace relay::client

@@ -1,0 +1,143 @@
+// The I/O thread of a Connection: it alone touches the socket. It connects, reads, writes once in each turn of its
+// loop, keeps the heartbeat, and makes a lost connection again. What the clients do on it is Roster's.
+
+#ifndef RELAY_CLIENT_LINK_H_
+#define RELAY_CLIENT_LINK_H_
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "client/operation.h"
+#include "client/protocol.h"
+#include "client/roster.h"
+#include "net/address.h"
+#include "net/connector.h"
+#include "net/loop.h"
+#include "net/mailbox.h"
+#include "net/mutex.h"
+#include "net/stream.h"
+#include "net/timer.h"
+#include "relay/options.h"
+#include "relay/status.h"
+
+namespace relay::client {
+
+// Public functions are thread-safe, private ones for the I/O thread. The thread holds the Link while it runs, and the
+// Connection and every participant do. States of the I/O thread: resting before the next round of attempts; attempting
+// (a connector, or a stream without WELCOME); up; closing (GOAWAY is said, the server is to close); ended.
+class Link : public std::enable_shared_from_this<Link>, private net::Stream::Handler {
+ public:
+  // `addresses` is not empty. Returns when the first round of attempts has succeeded, or failed: then with its status.
+  static StatusOr<std::shared_ptr<Link>> Open(std::vector<net::Address> addresses, ConnectionOptions options);
+
+  Link(std::vector<net::Address> addresses, ConnectionOptions options, std::unique_ptr<net::Loop> loop);
+  ~Link();
+
+  // A new operation; one whose work has changed. Where the link was closed, the first ends it.
+  void Submit(std::shared_ptr<Operation> operation);
+  void Wake(std::shared_ptr<Operation> operation);
+  // A client that nobody holds any more.
+  void Leave(std::shared_ptr<Participant> participant);
+
+  // As Connection::Close. Where that is the I/O thread itself, returns at once.
+  void Close();
+  // The last Connection is gone: nobody will join the thread if this one cannot.
+  void CloseForGood();
+
+  // FAILED_PRECONDITION on the I/O thread, which would wait for itself.
+  Status CheckMayBlock() const {
+    if (!OnIoThread()) return OkStatus();
+    return FailedPreconditionError("a blocking call inside a callback on the connection's I/O thread");
+  }
+  bool is_up() const { return is_up_.load(); }
+  std::string url();
+
+ private:
+  bool OnIoThread() const { return std::this_thread::get_id() == io_thread_.load(); }
+
+  // Work handed to the I/O thread. One that is dropped undelivered, since the link has ended, ends its new operation.
+  struct Command {
+    enum class Kind { kSubmit, kLook, kLeave, kClose };
+
+    explicit Command(Kind its_kind) : kind(its_kind) {}
+    Command(Command&&) = default;
+    Command& operator=(Command&&) = default;
+    ~Command();
+
+    Kind kind;
+    std::shared_ptr<Operation> operation;
+    std::shared_ptr<Participant> participant;
+  };
+
+  enum class State { kResting, kAttempting, kUp, kClosing, kEnded };
+
+  void Run();
+  void OnCommands(std::vector<Command>& commands);
+
+  void BeginRound();
+  void Attempt();
+  void OnConnected(net::Connector::Result result);
+  void OnAttemptFailed(const Status& why);
+  void OnWelcome();
+  void OnLost(const Status& why);
+  void Rest();
+  void BeginClose();
+  void EndLoop();
+  void Report(const Status& first_result);
+
+  size_t OnBytes(std::span<uint8_t> bytes) override;
+  void OnEnd(absl::Status why) override;
+  void OnSent() override;
+  void OnEvent(const Event& event);
+  // Ends what the socket was for, in whichever state.
+  void OnBroken(const Status& why);
+  void OnTimer();
+  void OnTurnEnd();
+  void DropStream();
+
+  // Constant.
+  const std::vector<net::Address> addresses_;
+  const ConnectionOptions options_;
+
+  // I/O thread, which destroys them.
+  std::unique_ptr<net::Loop> loop_;
+  std::optional<net::Timer> timer_;       // heartbeats, deadlines, attempts, rests
+  std::optional<net::Soon> more_output_;  // there was more to write than one turn's worth
+  std::unique_ptr<net::Connector> connector_;
+  std::unique_ptr<net::Stream> stream_;
+  std::unique_ptr<Protocol> protocol_;
+  Roster roster_;
+  State state_ = State::kResting;
+  size_t address_ = 0;  // of addresses_, being tried or in use
+  int failed_rounds_ = 0;
+  bool was_up_ = false;                             // a server has said WELCOME before
+  absl::Time state_over_ = absl::InfiniteFuture();  // of an attempt, a rest, a close
+  absl::Time timer_at_ = absl::InfiniteFuture();
+  std::optional<Status> broken_;  // found inside a call of the stream
+  std::optional<Status> goaway_;  // that of the server
+  bool said_goaway_ = false;
+  std::string output_;  // kept for its capacity
+  std::minstd_rand random_;
+
+  net::Mailbox<Command> mailbox_;
+  std::atomic<std::thread::id> io_thread_;
+  std::atomic<bool> is_up_ = false;
+
+  net::Mutex mutex_;
+  std::condition_variable_any changed_;
+  std::thread thread_ ABSL_GUARDED_BY(mutex_);
+  bool is_gone_ ABSL_GUARDED_BY(mutex_) = false;  // the thread was joined
+  std::optional<Status> first_result_ ABSL_GUARDED_BY(mutex_);
+  std::string url_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace relay::client
+
+#endif  // RELAY_CLIENT_LINK_H_

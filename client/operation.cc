@@ -1,0 +1,282 @@
+// The caller's half of Operation.
+
+#include "client/operation.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "client/link.h"
+#include "client/wire.h"
+
+namespace relay::client {
+namespace {
+
+// What a writer may leave here before it has to wait for credit: enough to fill a few frames while the I/O thread is
+// elsewhere.
+constexpr size_t kOutBytes = size_t{256} * 1024;
+
+}  // namespace
+
+Operation::Operation(OperationSpec spec, std::shared_ptr<Participant> participant, Done done)
+    : spec_(std::move(spec)), participant_(std::move(participant)), done_(std::move(done)) {
+  if (spec_.kind != Kind::kSend) return;
+  id_ = proto::NewUuid();
+  request_.id = FromWire(id_);
+}
+
+void Operation::Wait() { changed_.wait(mutex_); }
+
+bool Operation::MustWake() { return !has_ended_ && !std::exchange(wake_posted_, true); }
+
+void Operation::Wake() { participant_->link->Wake(shared_from_this()); }
+
+Status Operation::CheckMayBlock() const { return participant_->link->CheckMayBlock(); }
+
+Status Operation::WaitTurn() {
+  if (Status status = CheckMayBlock(); !status.ok()) return status;
+  net::MutexLock lock(mutex_);
+  while (!has_turn_ && !has_ended_) Wait();
+  return has_turn_ ? OkStatus() : end_;
+}
+
+Status Operation::WaitHead() {
+  if (Status status = CheckMayBlock(); !status.ok()) return status;
+  net::MutexLock lock(mutex_);
+  while (!has_head_ && !has_ended_) Wait();
+  return has_head_ ? OkStatus() : end_;
+}
+
+Status Operation::WaitEnd() {
+  if (Status status = CheckMayBlock(); !status.ok()) return status;
+  net::MutexLock lock(mutex_);
+  while (!has_ended_) Wait();
+  return end_;
+}
+
+bool Operation::WaitFailed(std::chrono::milliseconds timeout) {
+  const auto until = std::chrono::steady_clock::now() + timeout;
+  net::MutexLock lock(mutex_);
+  while (!has_ended_) {
+    if (changed_.wait_until(mutex_, until) == std::cv_status::timeout) break;
+  }
+  return has_ended_ && !end_.ok();
+}
+
+std::optional<std::chrono::milliseconds> Operation::remaining() const {
+  if (!deadline_.has_value()) return std::nullopt;
+  const auto left = *deadline_ - std::chrono::steady_clock::now();
+  return std::max(std::chrono::ceil<std::chrono::milliseconds>(left), std::chrono::milliseconds(0));
+}
+
+StatusOr<size_t> Operation::Read(std::span<char> out) {
+  if (Status status = CheckMayBlock(); !status.ok()) return status;
+  if (out.empty()) return InvalidArgumentError("Read into no room at all");
+  size_t bytes = 0;
+  bool must_wake = false;
+  {
+    net::MutexLock lock(mutex_);
+    const bool is_receiver = spec_.kind == Kind::kReceive;
+    while (true) {
+      // A receiver need not work on what nobody waits for; a sender may want what came before the end.
+      if (is_receiver && has_ended_) return end_.ok() ? FailedPreconditionError("the request was finished") : end_;
+      if (in_taken_ < in_.size()) break;
+      if (in_is_complete_) return size_t{0};
+      if (has_ended_) {
+        if (!end_.ok()) return end_;
+        return size_t{0};
+      }
+      Wait();
+    }
+    in_consumed_ += std::exchange(in_overhead_, 0);
+    bytes = std::min(out.size(), in_.size() - in_taken_);
+    std::copy_n(in_.data() + in_taken_, bytes, out.data());
+    in_taken_ += bytes;
+    in_consumed_ += bytes;
+    if (in_taken_ == in_.size()) {
+      in_.clear();
+      in_taken_ = 0;
+    }
+    must_wake = !in_is_complete_ && in_consumed_ >= wake_at_cost_ && MustWake();
+  }
+  if (must_wake) Wake();
+  return bytes;
+}
+
+StatusOr<std::string> Operation::ReadAll(size_t max_bytes) {
+  std::string body;
+  std::vector<char> buffer(size_t{64} * 1024);
+  while (true) {
+    const auto bytes = Read(buffer);
+    if (!bytes.ok()) return bytes.status();
+    if (*bytes == 0) return body;
+    if (body.size() + *bytes > max_bytes) {
+      return ResourceExhaustedError("the body is larger than the " + std::to_string(max_bytes) +
+                                    " bytes that are taken");
+    }
+    body.append(buffer.data(), *bytes);
+  }
+}
+
+std::string Operation::TakeBody() {
+  net::MutexLock lock(mutex_);
+  return std::move(in_);
+}
+
+Metadata Operation::trailing_metadata() {
+  net::MutexLock lock(mutex_);
+  return in_trailing_;
+}
+
+Status Operation::WriteStatus() const {
+  if (has_ended_ && !end_.ok()) return end_;
+  if (reset_.has_value()) return reset_->why;
+  if (out_is_whole_) return FailedPreconditionError("the body was finished before");
+  if (has_ended_) return FailedPreconditionError("the response has ended; the rest of the request is not wanted");
+  return OkStatus();
+}
+
+Status Operation::SetHead(v1::Start head) {
+  net::MutexLock lock(mutex_);
+  if (Status status = WriteStatus(); !status.ok()) return status;
+  if (out_is_begun_) return FailedPreconditionError("the response was begun before");
+  const size_t bytes = head.ByteSizeLong();
+  if (bytes > max_start_bytes_) {
+    return InvalidArgumentError("method, content type and metadata take " + std::to_string(bytes) +
+                                " bytes; the server takes " + std::to_string(max_start_bytes_));
+  }
+  out_head_ = std::move(head);
+  return OkStatus();
+}
+
+Status Operation::Write(std::string_view bytes) {
+  if (Status status = CheckMayBlock(); !status.ok()) return status;
+  while (!bytes.empty()) {
+    bool must_wake = false;
+    {
+      net::MutexLock lock(mutex_);
+      Status status = WriteStatus();
+      while (status.ok() && unsent_bytes() >= kOutBytes) {
+        Wait();
+        status = WriteStatus();
+      }
+      if (!status.ok()) return status;
+      DropTaken(out_, out_taken_);
+      const size_t part = std::min(bytes.size(), kOutBytes - unsent_bytes());
+      out_.append(bytes.substr(0, part));
+      bytes.remove_prefix(part);
+      out_is_begun_ = true;
+      must_wake = MustWake();
+    }
+    if (must_wake) Wake();
+  }
+  net::MutexLock lock(mutex_);
+  return WriteStatus();
+}
+
+Status Operation::Finish(std::string bytes, const Status& status, const Metadata& trailing) {
+  bool must_wake = false;
+  {
+    net::MutexLock lock(mutex_);
+    if (Status write = WriteStatus(); !write.ok()) return write;
+    if (!status.ok() || !trailing.empty()) {
+      v1::End end;
+      if (!status.ok()) ToWire(Status(status.code(), status.message()), *end.mutable_status());
+      for (const auto& [key, value] : trailing) {
+        if (!IsUtf8(key)) return InvalidArgumentError("a name in metadata is UTF-8");
+      }
+      ToWire(trailing, *end.mutable_metadata());
+      if (end.ByteSizeLong() > max_start_bytes_) {
+        return InvalidArgumentError("status and trailing metadata take " + std::to_string(end.ByteSizeLong()) +
+                                    " bytes; the server takes " + std::to_string(max_start_bytes_));
+      }
+      out_end_ = std::move(end);
+    }
+    if (unsent_bytes() == 0) {
+      out_ = std::move(bytes);
+      out_taken_ = 0;
+    } else {
+      out_ += bytes;
+    }
+    out_is_whole_ = true;
+    must_wake = !holds_finish_ && MustWake();
+  }
+  if (must_wake) Wake();
+  return OkStatus();
+}
+
+void Operation::set_holds_finish(bool holds_finish) {
+  net::MutexLock lock(mutex_);
+  holds_finish_ = holds_finish;
+}
+
+bool Operation::holds_finish() {
+  net::MutexLock lock(mutex_);
+  return holds_finish_;
+}
+
+void Operation::FinishAndGoOn(const Status& status, std::shared_ptr<Operation> successor) {
+  if (!is_finished()) {
+    // What a handler did before decides over what it returns: one that was reset stays so.
+    Finish({}, status).ok();
+  }
+  {
+    net::MutexLock lock(mutex_);
+    holds_finish_ = false;
+    if (!has_ended_) {
+      successor_ = std::move(successor);
+      wake_posted_ = true;
+    }
+  }
+  // Where it has ended, nobody will look for a successor: it begins by itself.
+  if (successor != nullptr) {
+    participant_->link->Submit(std::move(successor));
+  } else {
+    Wake();
+  }
+}
+
+void Operation::Flush() {
+  bool must_wake = false;
+  {
+    net::MutexLock lock(mutex_);
+    must_wake = !std::exchange(flush_, true) && MustWake();
+  }
+  if (must_wake) Wake();
+}
+
+void Operation::Abort(const Status& why, bool requeue) {
+  {
+    net::MutexLock lock(mutex_);
+    if (has_ended_ || reset_.has_value()) return;
+    reset_ = ResetWish{why.ok() ? CancelledError("cancelled") : why, requeue};
+    changed_.notify_all();
+  }
+  Wake();
+}
+
+void Operation::Withdraw() {
+  {
+    net::MutexLock lock(mutex_);
+    if (has_ended_) return;
+    withdraw_ = true;
+  }
+  Wake();
+}
+
+bool Operation::is_finished() {
+  net::MutexLock lock(mutex_);
+  return out_is_whole_;
+}
+
+bool Operation::has_ended() {
+  net::MutexLock lock(mutex_);
+  return has_ended_;
+}
+
+Status Operation::status() {
+  net::MutexLock lock(mutex_);
+  return has_ended_ ? end_ : OkStatus();
+}
+
+}  // namespace relay::client

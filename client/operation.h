@@ -1,0 +1,245 @@
+// One Send or one Receive, from its call's beginning to the end of its exchange: where the threads that call and the
+// I/O thread meet. Callers leave bytes and wishes here and wait; the I/O thread carries them out on the Protocol and
+// leaves what came. Which operation's turn it is, is Roster's to say.
+
+#ifndef RELAY_CLIENT_OPERATION_H_
+#define RELAY_CLIENT_OPERATION_H_
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/time/time.h"
+#include "client/protocol.h"
+#include "net/mutex.h"
+#include "relay/exchange.h"
+#include "relay/options.h"
+#include "relay/request.h"
+#include "relay/status.h"
+
+namespace relay::client {
+
+class Link;
+struct Participant;
+
+// What an operation is, fixed when it is made.
+struct OperationSpec {
+  enum class Kind { kSend, kReceive };
+
+  Kind kind = Kind::kSend;
+  std::string_view name;  // of the call, for the words of errors; a literal
+  IfBusy if_busy = IfBusy::kWait;
+  std::optional<absl::Duration> limit;  // the timeout of a Send, the wait of a Receive
+  RequestStart start;                   // of a Send; its timeout is that which is left when it goes out
+  // The body that comes in is collected whole, up to so many bytes, and costs no Read.
+  std::optional<size_t> collect_bytes;
+};
+
+// Drops the bytes before `taken`, once they are the greater part.
+inline void DropTaken(std::string& bytes, size_t& taken) {
+  if (taken == 0 || taken < bytes.size() / 2) return;
+  bytes.erase(0, taken);
+  taken = 0;
+}
+
+// Thread-safe in its caller's half; the other half is for the I/O thread alone. Invariant: once ended, nothing but
+// what came before the end can be read from it, and nothing is sent for it.
+class Operation : public std::enable_shared_from_this<Operation> {
+ public:
+  using Kind = OperationSpec::Kind;
+
+  // Called once by the I/O thread: for a Send when it has ended, for a Receive when the request is whole, or when it
+  // ended before. Empty where somebody blocks.
+  using Done = std::function<void(Operation&)>;
+
+  Operation(OperationSpec spec, std::shared_ptr<Participant> participant, Done done = {});
+
+  const OperationSpec& spec() const { return spec_; }
+  const std::shared_ptr<Participant>& participant() const { return participant_; }
+
+  // --- The caller's half. Errors are those of the public classes.
+
+  // Blocks until the operation holds its client; until the other side's START has come; until it has ended.
+  Status WaitTurn();
+  Status WaitHead();
+  Status WaitEnd();
+  // Blocks until it has ended otherwise than by a finished response, or until `timeout` has passed.
+  bool WaitFailed(std::chrono::milliseconds timeout);
+
+  // Behind WaitHead.
+  const RequestInfo& request() const { return request_; }
+  const ResponseHead& response() const { return response_; }
+  std::optional<std::chrono::milliseconds> remaining() const;
+
+  StatusOr<size_t> Read(std::span<char> out);
+  StatusOr<std::string> ReadAll(size_t max_bytes);
+  // What was collected, and what the other side sent behind it.
+  std::string TakeBody();
+  Metadata trailing_metadata();
+
+  Status SetHead(v1::Start head);
+  Status Write(std::string_view bytes);
+  // Adds `bytes` whatever their size, and completes the stream with them. For a response: the status and metadata that
+  // it ends with, and the operation that goes on waiting on this client where there is one. Does not block.
+  Status Finish(std::string bytes, const Status& status = {}, const Metadata& trailing = {});
+  void FinishAndGoOn(const Status& status, std::shared_ptr<Operation> successor);
+  // Whether Finish keeps what it was given until FinishAndGoOn sends it.
+  void set_holds_finish(bool holds_finish);
+  bool holds_finish();
+  // The request may go out without a body, since somebody waits for the response.
+  void Flush();
+  // Ends the exchange with `why`, or gives up waiting for one.
+  void Abort(const Status& why, bool requeue);
+  // Gives up waiting for a request; nothing where one has come.
+  void Withdraw();
+
+  bool is_finished();  // Finish was called
+  bool has_ended();
+  // OK while it runs and when it ended well.
+  Status status();
+
+  // --- The I/O thread's half.
+
+  enum class Phase {
+    kNew,      // not yet submitted
+    kQueued,   // another operation holds the client
+    kTurn,     // holds the client; nothing was sent, or only to a connection that is lost
+    kWaiting,  // RECEIVE was sent
+    kRunning,  // START was sent, or has come
+    kEnded,
+  };
+  // Nothing while it goes on; else the status that it is to end with, by End().
+  using Verdict = std::optional<Status>;
+
+  Phase phase() const { return phase_; }
+  // Its place in time: when it was submitted, and when Roster is to look at it again.
+  absl::Time submitted;
+  absl::Time armed = absl::InfiniteFuture();
+  bool is_blocked = false;  // stands in Roster's list of those that wait for room in the output
+
+  void SetQueued() { phase_ = Phase::kQueued; }
+  void SetTurn();
+  // Takes over a slot that already waits.
+  void SetWaiting();
+
+  // Does what can be done now: sends what there is, as far as credit and `output_mark` bytes of output go, gives
+  // credit back, carries out wishes. `may_go_on`: a successor may be left waiting by the last frame.
+  Verdict Advance(Protocol& protocol, uint16_t slot, absl::Time now, size_t output_mark, bool may_go_on);
+  // Takes what the server said about the slot that this operation holds.
+  Verdict OnEvent(Protocol& protocol, const Event& event);
+  // The connection is lost: a wait goes back to kTurn, an exchange is over.
+  Verdict OnLost(const Status& why);
+  // The Send's own time is over, and the server has not said so.
+  void ResetLate(Protocol& protocol, uint16_t slot);
+
+  // The status with which a caller wants it to end without an exchange.
+  Verdict wish_to_end();
+  // The connection is being closed: the other side is told.
+  void ResetForClose(Protocol& protocol, uint16_t slot, const Status& why);
+
+  // Frees whoever waits, and calls done. Any thread, for one that was never submitted.
+  void End(const Status& status);
+  // Calls done where the request is whole.
+  void Deliver();
+  std::shared_ptr<Operation> TakeSuccessor();
+
+ private:
+  struct ResetWish {
+    Status why;
+    bool requeue = false;
+  };
+
+  size_t unsent_bytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return out_.size() - out_taken_; }
+  Status CheckMayBlock() const;
+  Status WriteStatus() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Has the I/O thread look at this operation; not under the lock.
+  void Wake();
+  bool MustWake() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Wait() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NotifyDone();
+
+  Verdict AdvanceWait(Protocol& protocol, uint16_t slot, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Verdict AdvanceStart(Protocol& protocol, uint16_t slot, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Verdict AdvanceExchange(Protocol& protocol, uint16_t slot, size_t output_mark, bool may_go_on)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeOut(size_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Verdict TakeIn(Protocol& protocol, const Event& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Verdict OnRequest(Protocol& protocol, const Event& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OnResponse(const Event& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // An undelivered request is forgotten, and the operation is as before RECEIVE.
+  void Rewind() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool is_undelivered() const { return spec_.kind == Kind::kReceive && done_ != nullptr; }
+
+  const OperationSpec spec_;
+  const std::shared_ptr<Participant> participant_;
+
+  // I/O thread only.
+  Phase phase_ = Phase::kNew;
+  proto::Uuid id_ = proto::kNilUuid;  // drawn for a Send when made, and constant; of the request for a Receive
+  bool is_withdrawing_ = false;       // the echo is still to come
+  bool is_open_ = false;              // START of the stream that goes out was sent
+  Done done_;
+
+  net::Mutex mutex_;
+  std::condition_variable_any changed_;
+  bool wake_posted_ ABSL_GUARDED_BY(mutex_) = true;  // until its turn, when everything is looked at
+  bool has_turn_ ABSL_GUARDED_BY(mutex_) = false;
+  bool has_ended_ ABSL_GUARDED_BY(mutex_) = false;
+  Status end_ ABSL_GUARDED_BY(mutex_);
+
+  // The stream that comes in. The heads are written once, before has_head_ is set.
+  bool has_head_ ABSL_GUARDED_BY(mutex_) = false;
+  RequestInfo request_;
+  ResponseHead response_;
+  std::optional<std::chrono::steady_clock::time_point> deadline_;
+  std::string in_ ABSL_GUARDED_BY(mutex_);
+  size_t in_taken_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool in_is_complete_ ABSL_GUARDED_BY(mutex_) = false;  // of a request; a response is with the end
+  Metadata in_trailing_ ABSL_GUARDED_BY(mutex_);
+  uint64_t in_overhead_ ABSL_GUARDED_BY(mutex_) = 0;   // cost beyond the bytes, not yet consumed
+  uint64_t in_consumed_ ABSL_GUARDED_BY(mutex_) = 0;   // cost consumed, not yet told to the Protocol
+  uint64_t wake_at_cost_ ABSL_GUARDED_BY(mutex_) = 0;  // so much of it is worth telling
+
+  // The stream that goes out.
+  v1::Start out_head_ ABSL_GUARDED_BY(mutex_);  // of a response
+  size_t max_start_bytes_ ABSL_GUARDED_BY(mutex_) = proto::kSmallestMaxStartBytes;
+  std::string out_ ABSL_GUARDED_BY(mutex_);
+  size_t out_taken_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool out_is_begun_ ABSL_GUARDED_BY(mutex_) = false;  // something was written
+  bool out_is_whole_ ABSL_GUARDED_BY(mutex_) = false;  // Finish was called
+  bool holds_finish_ ABSL_GUARDED_BY(mutex_) = false;  // set_holds_finish
+  std::optional<v1::End> out_end_ ABSL_GUARDED_BY(mutex_);
+  bool flush_ ABSL_GUARDED_BY(mutex_) = false;
+  bool withdraw_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<ResetWish> reset_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<Operation> successor_ ABSL_GUARDED_BY(mutex_);
+};
+
+// A client as its operations and the I/O thread know it.
+struct Participant {
+  // Constant.
+  Uuid id;
+  proto::Uuid channel_id;
+  std::string channel_name;  // empty where the channel was given by its UUID
+  std::string key;
+  std::shared_ptr<Link> link;
+
+  // I/O thread only.
+  uint16_t slot = 0;  // 0: not joined
+  bool has_left = false;
+  std::shared_ptr<Operation> current;            // holds the client
+  std::deque<std::shared_ptr<Operation>> queue;  // oldest first
+};
+
+}  // namespace relay::client
+
+#endif  // RELAY_CLIENT_OPERATION_H_

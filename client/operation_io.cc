@@ -1,0 +1,302 @@
+// The I/O thread's half of Operation.
+
+#include <algorithm>
+#include <utility>
+
+#include "client/operation.h"
+#include "client/wire.h"
+
+namespace relay::client {
+namespace {
+
+std::chrono::microseconds ToMicroseconds(absl::Duration duration) {
+  return std::chrono::microseconds(absl::ToInt64Microseconds(duration));
+}
+
+Status TooLarge(std::string_view what, size_t bytes) {
+  return ResourceExhaustedError(std::string(what) + " is larger than the " + std::to_string(bytes) +
+                                " bytes that are taken");
+}
+
+}  // namespace
+
+void Operation::SetTurn() {
+  phase_ = Phase::kTurn;
+  net::MutexLock lock(mutex_);
+  has_turn_ = true;
+  changed_.notify_all();
+}
+
+void Operation::SetWaiting() {
+  SetTurn();
+  phase_ = Phase::kWaiting;
+}
+
+Operation::Verdict Operation::Advance(Protocol& protocol, uint16_t slot, absl::Time now, size_t output_mark,
+                                      bool may_go_on) {
+  net::MutexLock lock(mutex_);
+  wake_posted_ = false;
+  switch (phase_) {
+    case Phase::kNew:
+    case Phase::kQueued:
+    case Phase::kEnded:
+      return std::nullopt;
+    case Phase::kTurn:
+      max_start_bytes_ = protocol.limits().max_start_bytes;
+      wake_at_cost_ = protocol.limits().initial_window_bytes / 4;
+      if (reset_.has_value()) return reset_->why;
+      return spec_.kind == Kind::kSend ? AdvanceStart(protocol, slot, now) : AdvanceWait(protocol, slot, now);
+    case Phase::kWaiting:
+      if ((withdraw_ || reset_.has_value()) && protocol.Withdraw(slot)) is_withdrawing_ = true;
+      return std::nullopt;
+    case Phase::kRunning:
+      return AdvanceExchange(protocol, slot, output_mark, may_go_on);
+  }
+  return std::nullopt;
+}
+
+Operation::Verdict Operation::AdvanceWait(Protocol& protocol, uint16_t slot, absl::Time now) {
+  if (withdraw_) return CancelledError("the wait was given up");
+  std::optional<absl::Duration> wait = spec_.limit;
+  if (wait.has_value()) wait = std::max(*wait - (now - submitted), absl::ZeroDuration());
+  if (protocol.Receive(slot, wait)) phase_ = Phase::kWaiting;
+  return std::nullopt;
+}
+
+Operation::Verdict Operation::AdvanceStart(Protocol& protocol, uint16_t slot, absl::Time now) {
+  if (!out_is_begun_ && !out_is_whole_ && !flush_) return std::nullopt;
+  RequestStart start = spec_.start;
+  if (const size_t bytes = start.head.ByteSizeLong(); bytes > max_start_bytes_) {
+    return InvalidArgumentError("method, content type and metadata take " + std::to_string(bytes) +
+                                " bytes; the server takes " + std::to_string(max_start_bytes_));
+  }
+  if (spec_.limit.has_value()) start.timeout = std::max(*spec_.limit - (now - submitted), absl::Milliseconds(1));
+  const auto body = std::string_view(out_).substr(out_taken_);
+  const auto taken = protocol.Start(slot, id_, start, body, out_is_whole_);
+  if (!taken.has_value()) return std::nullopt;
+  phase_ = Phase::kRunning;
+  is_open_ = true;
+  const bool is_rest = *taken < body.size();
+  TakeOut(*taken);
+  // More than fits in one frame: CHUNKs follow at once, and what the output does not hold when it has drained.
+  if (is_rest) TakeOut(protocol.Write(slot, id_, std::string_view(out_).substr(out_taken_), out_is_whole_, false));
+  return std::nullopt;
+}
+
+Operation::Verdict Operation::AdvanceExchange(Protocol& protocol, uint16_t slot, size_t output_mark, bool may_go_on) {
+  if (reset_.has_value()) {
+    protocol.Reset(slot, id_, reset_->why, reset_->requeue);
+    return reset_->why;
+  }
+  if (in_consumed_ > 0) protocol.Consumed(slot, id_, std::exchange(in_consumed_, 0));
+  if (holds_finish_ && out_is_whole_) return std::nullopt;
+  // The RECEIVE flag means a wait without end.
+  const bool goes_on = may_go_on && successor_ != nullptr && !successor_->spec().limit.has_value();
+  const bool fin = out_is_whole_ && !out_end_.has_value();
+  if (!is_open_) {
+    if (!out_is_begun_ && !out_is_whole_) return std::nullopt;
+    const auto body = std::string_view(out_).substr(out_taken_);
+    const auto taken = protocol.Respond(slot, id_, out_head_, body, fin, goes_on);
+    if (!taken.has_value()) return std::nullopt;
+    is_open_ = true;
+    out_is_begun_ = true;
+    TakeOut(*taken);
+  }
+  while (protocol.IsLive(slot, id_) && (unsent_bytes() > 0 || fin)) {
+    is_blocked = protocol.output_bytes() >= output_mark;
+    if (is_blocked) return std::nullopt;
+    const size_t unsent = unsent_bytes();
+    const auto body = std::string_view(out_).substr(out_taken_);
+    TakeOut(protocol.Write(slot, id_, body, fin, goes_on, output_mark));
+    if (unsent_bytes() == unsent) break;
+  }
+  if (spec_.kind == Kind::kSend || !out_is_whole_) return std::nullopt;
+  if (out_end_.has_value() && unsent_bytes() == 0) protocol.End(slot, id_, *out_end_, goes_on);
+  if (protocol.IsLive(slot, id_)) return std::nullopt;
+  return OkStatus();
+}
+
+void Operation::TakeOut(size_t bytes) {
+  if (bytes == 0) return;
+  out_taken_ += bytes;
+  if (out_taken_ == out_.size()) {
+    out_.clear();
+    out_taken_ = 0;
+  }
+  changed_.notify_all();
+}
+
+Operation::Verdict Operation::OnEvent(Protocol& protocol, const Event& event) {
+  net::MutexLock lock(mutex_);
+  switch (event.kind) {
+    case Event::Kind::kNone:
+    case Event::Kind::kWelcome:
+    case Event::Kind::kGoaway:
+    case Event::Kind::kLeft:
+    case Event::Kind::kFault:
+      return std::nullopt;  // of the connection or the slot: Roster's
+    case Event::Kind::kNothingCame: {
+      if (is_withdrawing_) return std::nullopt;  // the echo is still to come
+      const auto ms = spec_.limit.has_value() ? absl::ToInt64Milliseconds(*spec_.limit) : 0;
+      return DeadlineExceededError("nothing came within " + std::to_string(ms) + " ms");
+    }
+    case Event::Kind::kWithdrawn:
+      is_withdrawing_ = false;
+      if (phase_ != Phase::kWaiting) return std::nullopt;  // a request had come, and is worked on
+      return reset_.has_value() ? reset_->why : CancelledError("the wait was given up");
+    case Event::Kind::kDiscarded:
+      if (!is_withdrawing_) phase_ = Phase::kTurn;
+      return std::nullopt;
+    case Event::Kind::kRequest:
+      return OnRequest(protocol, event);
+    case Event::Kind::kResponse:
+      OnResponse(event);
+      return TakeIn(protocol, event);
+    case Event::Kind::kBody:
+      return TakeIn(protocol, event);
+    case Event::Kind::kEnd:
+      if (spec_.kind == Kind::kSend) {
+        in_trailing_ = FromWire(event.end.metadata());
+        return event.status;
+      }
+      in_is_complete_ = true;
+      changed_.notify_all();
+      return std::nullopt;
+    case Event::Kind::kCredit:
+      return std::nullopt;
+    case Event::Kind::kReset:
+      if (!is_undelivered()) return event.status;
+      Rewind();
+      return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+Operation::Verdict Operation::OnRequest(Protocol& protocol, const Event& event) {
+  // One that may not go to another receiver is worked on rather than lost.
+  if (reset_.has_value() || (withdraw_ && event.is_idempotent)) {
+    protocol.Reset(event.slot, event.id, UnavailableError("the receiver has stopped"), true);
+    if (is_withdrawing_) return std::nullopt;  // the echo is still to come
+    return CancelledError("the wait was given up");
+  }
+  phase_ = Phase::kRunning;
+  id_ = event.id;
+  request_.id = FromWire(event.id);
+  request_.sender = FromWire(event.other_client);
+  request_.method = event.head.method();
+  request_.content_type = event.head.content_type();
+  request_.metadata = FromWire(event.head.metadata());
+  request_.attempt = event.attempt;
+  request_.queue_wait = ToMicroseconds(event.queue_wait);
+  if (event.remaining.has_value()) {
+    deadline_ = std::chrono::steady_clock::now() + ToMicroseconds(*event.remaining);
+  }
+  has_head_ = true;
+  return TakeIn(protocol, event);
+}
+
+void Operation::OnResponse(const Event& event) {
+  response_.method = event.head.method();
+  response_.content_type = event.head.content_type();
+  response_.metadata = FromWire(event.head.metadata());
+  response_.receiver = FromWire(event.other_client);
+  response_.attempt = event.attempt;
+  response_.queue_wait = ToMicroseconds(event.queue_wait);
+  has_head_ = true;
+}
+
+Operation::Verdict Operation::TakeIn(Protocol& protocol, const Event& event) {
+  const bool is_send = spec_.kind == Kind::kSend;
+  if (spec_.collect_bytes.has_value() && in_.size() + event.body.size() > *spec_.collect_bytes) {
+    const Status status = TooLarge(is_send ? "the response" : "the request", *spec_.collect_bytes);
+    protocol.Reset(event.slot, event.id, status, false);
+    return status;
+  }
+  DropTaken(in_, in_taken_);
+  in_.append(event.body);
+  in_is_complete_ = event.is_last && !is_send;
+  // What nobody will Read, for it is collected or empty, is consumed as it comes.
+  if (spec_.collect_bytes.has_value() || event.body.empty()) {
+    protocol.Consumed(event.slot, event.id, event.cost);
+  } else {
+    in_overhead_ += event.cost - event.body.size();
+  }
+  changed_.notify_all();
+  if (is_send && event.is_last) return OkStatus();
+  return std::nullopt;
+}
+
+void Operation::Rewind() {
+  phase_ = Phase::kTurn;
+  has_head_ = false;
+  deadline_.reset();
+  in_.clear();
+  in_is_complete_ = false;
+}
+
+Operation::Verdict Operation::OnLost(const Status& why) {
+  net::MutexLock lock(mutex_);
+  is_blocked = false;
+  if (phase_ == Phase::kWaiting) {
+    if (is_withdrawing_) return CancelledError("the wait was given up");
+    phase_ = Phase::kTurn;
+  }
+  if (phase_ != Phase::kRunning) return std::nullopt;
+  if (is_undelivered()) {
+    Rewind();
+    return std::nullopt;
+  }
+  Status status = why;
+  if (spec_.kind == Kind::kSend) status.set_may_have_run(true);
+  return status;
+}
+
+void Operation::ResetLate(Protocol& protocol, uint16_t slot) {
+  protocol.Reset(slot, id_, DeadlineExceededError("the sender's timeout has passed"), false);
+}
+
+Operation::Verdict Operation::wish_to_end() {
+  net::MutexLock lock(mutex_);
+  if (reset_.has_value()) return reset_->why;
+  if (withdraw_ && !has_head_) return CancelledError("the wait was given up");
+  return std::nullopt;
+}
+
+void Operation::ResetForClose(Protocol& protocol, uint16_t slot, const Status& why) {
+  if (phase_ == Phase::kRunning) protocol.Reset(slot, id_, why, spec_.kind == Kind::kReceive);
+}
+
+void Operation::End(const Status& status) {
+  phase_ = Phase::kEnded;
+  is_blocked = false;
+  {
+    net::MutexLock lock(mutex_);
+    if (has_ended_) return;
+    has_ended_ = true;
+    end_ = status;
+    out_.clear();
+    out_.shrink_to_fit();
+    out_taken_ = 0;
+    changed_.notify_all();
+  }
+  NotifyDone();
+}
+
+void Operation::Deliver() {
+  {
+    net::MutexLock lock(mutex_);
+    if (spec_.kind != Kind::kReceive || !has_head_ || !in_is_complete_) return;
+  }
+  NotifyDone();
+}
+
+void Operation::NotifyDone() {
+  if (const auto done = std::exchange(done_, nullptr)) done(*this);
+}
+
+std::shared_ptr<Operation> Operation::TakeSuccessor() {
+  net::MutexLock lock(mutex_);
+  return std::move(successor_);
+}
+
+}  // namespace relay::client

@@ -1,0 +1,303 @@
+#include "client/roster.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "client/wire.h"
+
+namespace relay::client {
+namespace {
+
+using Kind = Operation::Kind;
+using Phase = Operation::Phase;
+
+// So much output may wait for the socket before bodies are left where they are: a few gathered writes.
+constexpr size_t kOutputMarkBytes = size_t{512} * 1024;
+
+// The server ends an exchange whose time is over. Only when it has not for so long does the client do so itself.
+constexpr absl::Duration kServerGrace = absl::Seconds(1);
+
+std::string Milliseconds(absl::Duration duration) { return absl::StrCat(absl::ToInt64Milliseconds(duration), " ms"); }
+
+Status BusyError(StatusCode code, const Participant& participant, absl::Time now) {
+  const Operation& holder = *participant.current;
+  return Status(code, "client " + participant.id.ToString() + " is busy with " + std::string(holder.spec().name) +
+                          " since " + Milliseconds(now - holder.submitted));
+}
+
+}  // namespace
+
+void Roster::Submit(std::shared_ptr<Operation> operation, absl::Time now) {
+  const auto& participant = operation->participant();
+  if (is_closed_) return operation->End(FailedPreconditionError("the connection was closed"));
+  if (participant->has_left) return operation->End(CancelledError("the client was dropped"));
+  members_.try_emplace(participant.get(), participant);
+  operation->submitted = now;
+  if (participant->current == nullptr) return Begin(std::move(operation), now);
+  if (operation->spec().if_busy == IfBusy::kFail) {
+    return operation->End(BusyError(StatusCode::kFailedPrecondition, *participant, now));
+  }
+  operation->SetQueued();
+  participant->queue.push_back(operation);
+  Arm(*operation);
+}
+
+void Roster::Begin(std::shared_ptr<Operation> operation, absl::Time now) {
+  Operation& begun = *operation;
+  begun.participant()->current = std::move(operation);
+  begun.SetTurn();
+  Advance(begun, now);
+}
+
+void Roster::Look(const std::shared_ptr<Operation>& operation, absl::Time now) {
+  switch (operation->phase()) {
+    case Phase::kNew:  // what it is to do waits until it is submitted
+    case Phase::kEnded:
+      return;
+    case Phase::kQueued:
+      if (const auto wish = operation->wish_to_end()) End(*operation, *wish, now);
+      return;
+    case Phase::kTurn:
+    case Phase::kWaiting:
+    case Phase::kRunning:
+      return Advance(*operation, now);
+  }
+}
+
+void Roster::Advance(Operation& operation, absl::Time now) {
+  Participant& participant = *operation.participant();
+  // A running exchange needs no new connection, only its own.
+  const bool can_advance = operation.phase() == Phase::kTurn ? is_up() : protocol_ != nullptr;
+  if (!can_advance) {
+    const auto wish = operation.wish_to_end();
+    if (wish.has_value()) return End(operation, *wish, now);
+    return Arm(operation);
+  }
+  if (participant.slot == 0) {
+    participant.slot =
+        protocol_->Join(ToWire(participant.id), participant.channel_id, participant.channel_name, participant.key);
+    if (participant.slot == 0) {
+      return End(operation,
+                 ResourceExhaustedError(absl::StrCat("the server takes no more than ", protocol_->limits().max_clients,
+                                                     " clients on a connection")),
+                 now);
+    }
+    if (by_slot_.size() <= participant.slot) by_slot_.resize(participant.slot + size_t{1});
+    by_slot_[participant.slot] = participant.current->participant();
+  }
+  const bool was_blocked = operation.is_blocked;
+  const auto verdict =
+      operation.Advance(*protocol_, participant.slot, now, kOutputMarkBytes, participant.queue.empty());
+  if (verdict.has_value()) return End(operation, *verdict, now);
+  if (operation.is_blocked && !was_blocked) blocked_.push_back(participant.current);
+  Arm(operation);
+}
+
+void Roster::End(Operation& operation, const Status& status, absl::Time now) {
+  const std::shared_ptr<Operation> ended = operation.shared_from_this();
+  Participant& participant = *ended->participant();
+  const std::shared_ptr<Participant> keep = ended->participant();
+  const bool was_current = participant.current == ended;
+  if (was_current) {
+    participant.current = nullptr;
+  } else {
+    std::erase(participant.queue, ended);
+  }
+  deadlines_.erase({ended->armed, ended.get()});
+  ended->armed = absl::InfiniteFuture();
+  ended->End(status);
+
+  auto successor = ended->TakeSuccessor();
+  if (successor != nullptr && was_current && protocol_ != nullptr && protocol_->IsWaiting(participant.slot)) {
+    successor->submitted = now;
+    successor->SetWaiting();
+    participant.current = std::move(successor);
+    return Advance(*participant.current, now);
+  }
+  if (was_current && !participant.queue.empty()) {
+    auto next = std::move(participant.queue.front());
+    participant.queue.pop_front();
+    deadlines_.erase({next->armed, next.get()});
+    next->armed = absl::InfiniteFuture();
+    Begin(std::move(next), now);
+  }
+  if (successor != nullptr) Submit(std::move(successor), now);
+}
+
+void Roster::EndAll(Participant& participant, const Status& status, absl::Time now) {
+  while (!participant.queue.empty()) End(*participant.queue.back(), status, now);
+  if (participant.current != nullptr) End(*participant.current, status, now);
+}
+
+void Roster::Leave(const std::shared_ptr<Participant>& participant, absl::Time now) {
+  participant->has_left = true;
+  EndAll(*participant, CancelledError("the client was dropped"), now);
+  if (participant->slot != 0) {
+    protocol_->Leave(participant->slot);
+    Unbind(*participant);
+  }
+  members_.erase(participant.get());
+}
+
+void Roster::Unbind(Participant& participant) {
+  by_slot_[participant.slot] = nullptr;
+  participant.slot = 0;
+}
+
+std::vector<std::shared_ptr<Participant>> Roster::members() const {
+  std::vector<std::shared_ptr<Participant>> members;
+  members.reserve(members_.size());
+  for (const auto& [key, member] : members_) members.push_back(member);
+  return members;
+}
+
+void Roster::AdvanceAll(absl::Time now) {
+  for (const auto& member : members()) {
+    if (member->current != nullptr) Advance(*member->current, now);
+  }
+}
+
+void Roster::OnConnected(Protocol* protocol, absl::Time now) {
+  protocol_ = protocol;
+  is_draining_ = false;
+  AdvanceAll(now);
+}
+
+void Roster::OnGoaway(absl::Time now) {
+  is_draining_ = true;
+  away_since_ = now;
+  away_why_ = UnavailableError("the server takes no new operations");
+  AdvanceAll(now);
+}
+
+bool Roster::IsRunning() const {
+  return std::any_of(members_.begin(), members_.end(), [](const auto& member) {
+    const auto& current = member.second->current;
+    return current != nullptr && current->phase() == Phase::kRunning;
+  });
+}
+
+void Roster::OnLost(const Status& why, absl::Time now) {
+  if (protocol_ != nullptr) away_since_ = now;
+  away_why_ = why;
+  protocol_ = nullptr;
+  blocked_.clear();
+  by_slot_.clear();
+  for (const auto& member : members()) {
+    member->slot = 0;
+    if (member->current == nullptr) continue;
+    if (const auto verdict = member->current->OnLost(why)) {
+      End(*member->current, *verdict, now);
+    } else {
+      Arm(*member->current);
+    }
+  }
+}
+
+void Roster::OnEvent(const Event& event, absl::Time now) {
+  if (is_closed_ && event.kind == Event::Kind::kRequest) {
+    protocol_->Reset(event.slot, event.id, UnavailableError("the receiver has closed"), true);
+  }
+  if (event.slot == 0 || event.slot >= by_slot_.size() || by_slot_[event.slot] == nullptr) return;
+  const std::shared_ptr<Participant> participant = by_slot_[event.slot];
+  const std::shared_ptr<Operation> operation = participant->current;
+  if (event.kind == Event::Kind::kLeft) {
+    Unbind(*participant);
+    if (operation == nullptr) return;
+    const bool has_begun = operation->phase() == Phase::kRunning;
+    Status status = event.status;
+    if (has_begun && operation->spec().kind == Kind::kSend) status.set_may_have_run(true);
+    return End(*operation, status, now);
+  }
+  if (operation == nullptr) return;
+  if (const auto verdict = operation->OnEvent(*protocol_, event)) return End(*operation, *verdict, now);
+  operation->Deliver();
+  if (event.kind == Event::Kind::kCredit || operation->phase() == Phase::kTurn) Advance(*operation, now);
+}
+
+void Roster::Unblock(absl::Time now) {
+  for (const auto& operation : std::exchange(blocked_, {})) {
+    if (operation->phase() != Phase::kRunning) continue;
+    operation->is_blocked = false;
+    Advance(*operation, now);
+  }
+}
+
+void Roster::Close(const Status& why) {
+  is_closed_ = true;
+  for (const auto& member : members()) {
+    if (member->current != nullptr && protocol_ != nullptr) {
+      member->current->ResetForClose(*protocol_, member->slot, why);
+    }
+    EndAll(*member, why, absl::UnixEpoch());
+    member->slot = 0;
+  }
+  by_slot_.clear();
+  members_.clear();
+  blocked_.clear();
+}
+
+absl::Time Roster::DeadlineOf(const Operation& operation) const {
+  const auto limit = operation.spec().limit;
+  const absl::Time own = limit.has_value() ? operation.submitted + *limit : absl::InfiniteFuture();
+  const bool is_send = operation.spec().kind == Kind::kSend;
+  switch (operation.phase()) {
+    case Phase::kQueued:
+      return own;
+    case Phase::kTurn: {
+      if (is_up()) return is_send ? own : absl::InfiniteFuture();
+      if (!is_send) return own;
+      return std::min(own, std::max(away_since_, operation.submitted) + wait_for_connection_);
+    }
+    case Phase::kRunning:
+      return is_send ? own + operation.spec().start.max_extension + kServerGrace : absl::InfiniteFuture();
+    case Phase::kNew:
+    case Phase::kWaiting:
+    case Phase::kEnded:
+      break;
+  }
+  return absl::InfiniteFuture();
+}
+
+void Roster::Arm(Operation& operation) {
+  const absl::Time deadline = DeadlineOf(operation);
+  if (deadline == operation.armed) return;
+  if (operation.armed != absl::InfiniteFuture()) deadlines_.erase({operation.armed, &operation});
+  operation.armed = deadline;
+  if (deadline != absl::InfiniteFuture()) deadlines_.emplace(deadline, &operation);
+}
+
+void Roster::OnTime(absl::Time now) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    Operation& operation = *deadlines_.begin()->second;
+    deadlines_.erase(deadlines_.begin());
+    operation.armed = absl::InfiniteFuture();
+    OnDeadline(operation, now);
+  }
+}
+
+void Roster::OnDeadline(Operation& operation, absl::Time now) {
+  const Participant& participant = *operation.participant();
+  const auto limit = operation.spec().limit;
+  if (operation.phase() == Phase::kQueued) {
+    return End(operation, BusyError(StatusCode::kDeadlineExceeded, participant, now), now);
+  }
+  if (operation.phase() == Phase::kRunning) {
+    operation.ResetLate(*protocol_, participant.slot);
+    Status status = DeadlineExceededError("no answer within " + Milliseconds(limit.value_or(absl::ZeroDuration())));
+    return End(operation, status.set_may_have_run(true), now);
+  }
+  const bool is_over = limit.has_value() && operation.submitted + *limit <= now;
+  if (!is_over) {
+    return End(operation,
+               UnavailableError("no connection for " + Milliseconds(now - away_since_) + ": " + away_why_.message()),
+               now);
+  }
+  if (operation.spec().kind == Kind::kReceive) {
+    return End(operation,
+               DeadlineExceededError("nothing came within " + Milliseconds(*limit) + "; there was no connection"), now);
+  }
+  End(operation, DeadlineExceededError("nothing was sent within " + Milliseconds(*limit)), now);
+}
+
+}  // namespace relay::client

@@ -1,0 +1,82 @@
+// The clients of one connection and their operations: whose turn it is, on which slot, and until when. This is the
+// operation mutex: it is no lock but a line for each client that the I/O thread keeps.
+
+#ifndef RELAY_CLIENT_ROSTER_H_
+#define RELAY_CLIENT_ROSTER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/time/time.h"
+#include "client/operation.h"
+#include "client/protocol.h"
+#include "relay/status.h"
+
+namespace relay::client {
+
+// Survives the connections that its Link makes one after another. I/O thread only. Invariant: a participant's current
+// operation is the only one that says anything on its slot; `queue` is empty where there is no current one.
+class Roster {
+ public:
+  explicit Roster(absl::Duration wait_for_connection) : wait_for_connection_(wait_for_connection) {}
+
+  // A new operation gets in its client's line.
+  void Submit(std::shared_ptr<Operation> operation, absl::Time now);
+  // The callers of an operation have left something for it to do.
+  void Look(const std::shared_ptr<Operation>& operation, absl::Time now);
+  // A client that nobody holds any more.
+  void Leave(const std::shared_ptr<Participant>& participant, absl::Time now);
+
+  // A server has said WELCOME. `protocol` lives until OnLost.
+  void OnConnected(Protocol* protocol, absl::Time now);
+  // The server takes no new operation: what begins waits for the next connection.
+  void OnGoaway(absl::Time now);
+  // Whether an exchange runs on this connection.
+  bool IsRunning() const;
+  // There is no connection. Exchanges end with `why`; what waits for one remembers it for its words.
+  void OnLost(const Status& why, absl::Time now);
+  void OnEvent(const Event& event, absl::Time now);
+  // The output has drained.
+  void Unblock(absl::Time now);
+
+  // Resets what runs, ends everything with `why`, and whatever comes later with FAILED_PRECONDITION.
+  void Close(const Status& why);
+
+  absl::Time next_time() const { return deadlines_.empty() ? absl::InfiniteFuture() : deadlines_.begin()->first; }
+  void OnTime(absl::Time now);
+
+ private:
+  bool is_up() const { return protocol_ != nullptr && !is_draining_; }
+  void Begin(std::shared_ptr<Operation> operation, absl::Time now);
+  void Advance(Operation& operation, absl::Time now);
+  // Ends an operation wherever it stands, and begins what comes behind it.
+  void End(Operation& operation, const Status& status, absl::Time now);
+  void EndAll(Participant& participant, const Status& status, absl::Time now);
+  void AdvanceAll(absl::Time now);
+  std::vector<std::shared_ptr<Participant>> members() const;
+  void Unbind(Participant& participant);
+
+  absl::Time DeadlineOf(const Operation& operation) const;
+  void Arm(Operation& operation);
+  void OnDeadline(Operation& operation, absl::Time now);
+
+  const absl::Duration wait_for_connection_;
+  Protocol* protocol_ = nullptr;
+  bool is_draining_ = false;
+  bool is_closed_ = false;
+  absl::Time away_since_ = absl::InfinitePast();
+  Status away_why_ = UnavailableError("not yet connected");
+  absl::flat_hash_map<Participant*, std::shared_ptr<Participant>> members_;
+  std::vector<std::shared_ptr<Participant>> by_slot_;
+  std::vector<std::shared_ptr<Operation>> blocked_;  // wait for room in the output
+  std::set<std::pair<absl::Time, Operation*>> deadlines_;
+};
+
+}  // namespace relay::client
+
+#endif  // RELAY_CLIENT_ROSTER_H_

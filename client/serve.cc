@@ -1,0 +1,184 @@
+#include "relay/serve.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "client/handles.h"
+#include "client/wire.h"
+#include "net/mutex.h"
+
+namespace relay {
+namespace client {
+
+// A client and the thread that works for it.
+class Worker {
+ public:
+  Worker(Pool& pool, Client client) : pool_(pool), client_(std::move(client)) {}
+
+  void Run();
+  // The request at work is the last one, and a wait is given up.
+  void Stop();
+
+ private:
+  // The operation that waits for the next request; nothing where there shall be none.
+  std::shared_ptr<Operation> Next();
+
+  Pool& pool_;
+  const Client client_;
+  net::Mutex mutex_;
+  bool is_stopped_ ABSL_GUARDED_BY(mutex_) = false;
+  std::shared_ptr<Operation> waiting_ ABSL_GUARDED_BY(mutex_);
+};
+
+// The workers of a Server. Thread-safe.
+class Pool {
+ public:
+  Pool(const std::shared_ptr<Connection>& connection, std::string_view channel, const ServeOptions& options,
+       Handler handler)
+      : options_(options), handler_(std::move(handler)), running_(options.concurrency) {
+    for (size_t i = 0; i < options.concurrency; ++i) {
+      workers_.push_back(std::make_unique<Worker>(*this, Client(connection, channel)));
+    }
+    for (const auto& worker : workers_) {
+      threads_.emplace_back([&worker] { worker->Run(); });
+    }
+  }
+
+  ~Pool() {
+    BeginStop();
+    Wait().ok();
+  }
+
+  void BeginStop() {
+    for (const auto& worker : workers_) worker->Stop();
+  }
+
+  Status Wait() {
+    std::vector<std::thread> threads;
+    {
+      net::MutexLock lock(mutex_);
+      while (running_ > 0) changed_.wait(mutex_);
+      threads.swap(threads_);
+    }
+    for (std::thread& thread : threads) thread.join();
+    net::MutexLock lock(mutex_);
+    if (!threads.empty()) are_joined_ = true;
+    changed_.notify_all();
+    while (!are_joined_) changed_.wait(mutex_);
+    return end_;
+  }
+
+  const ServeOptions& options() const { return options_; }
+  const Handler& handler() const { return handler_; }
+
+  // A worker is going to take one more request, or did not after all.
+  bool TakeTicket() {
+    net::MutexLock lock(mutex_);
+    if (options_.max_requests != 0 && tickets_ == options_.max_requests) return false;
+    ++tickets_;
+    return true;
+  }
+  void ReturnTicket() {
+    net::MutexLock lock(mutex_);
+    --tickets_;
+  }
+
+  // The thread of a worker ends; `why` is OK unless something other than a stop made it.
+  void OnWorkerEnd(const Status& why) {
+    net::MutexLock lock(mutex_);
+    // An error says more than a wait that ran out.
+    if (!why.ok() && (end_.ok() || end_.code() == StatusCode::kDeadlineExceeded)) end_ = why;
+    --running_;
+    changed_.notify_all();
+  }
+
+ private:
+  const ServeOptions options_;
+  const Handler handler_;
+  std::vector<std::unique_ptr<Worker>> workers_;  // constant once started
+
+  net::Mutex mutex_;
+  std::condition_variable_any changed_;
+  std::vector<std::thread> threads_ ABSL_GUARDED_BY(mutex_);
+  bool are_joined_ ABSL_GUARDED_BY(mutex_) = false;
+  size_t running_ ABSL_GUARDED_BY(mutex_);
+  size_t tickets_ ABSL_GUARDED_BY(mutex_) = 0;
+  Status end_ ABSL_GUARDED_BY(mutex_);
+};
+
+std::shared_ptr<Operation> Worker::Next() {
+  net::MutexLock lock(mutex_);
+  waiting_ = nullptr;
+  if (is_stopped_ || !pool_.TakeTicket()) return nullptr;
+  OperationSpec spec;
+  spec.kind = Operation::Kind::kReceive;
+  spec.name = "Serve";
+  if (const auto wait = pool_.options().wait) spec.limit = absl::Milliseconds(wait->count());
+  waiting_ = std::make_shared<Operation>(std::move(spec), client_.handle_->participant());
+  return waiting_;
+}
+
+void Worker::Stop() {
+  std::shared_ptr<Operation> waiting;
+  {
+    net::MutexLock lock(mutex_);
+    is_stopped_ = true;
+    waiting = waiting_;
+  }
+  if (waiting != nullptr) waiting->Withdraw();
+}
+
+void Worker::Run() {
+  Status end;
+  std::shared_ptr<Operation> last;  // may still be sending its response
+  std::shared_ptr<Operation> operation = Next();
+  if (operation != nullptr) client_.handle_->link().Submit(operation);
+  while (operation != nullptr) {
+    end = operation->WaitHead();
+    if (!end.ok()) {
+      pool_.ReturnTicket();
+      break;
+    }
+    Request request(std::make_shared<OperationHandle>(client_.handle_, operation));
+    operation->set_holds_finish(true);
+    const Status status = pool_.handler()(request);
+    last = operation;
+    operation = Next();
+    last->FinishAndGoOn(status, operation);
+  }
+  if (last != nullptr) last->WaitEnd().ok();
+  bool is_stopped = false;
+  {
+    net::MutexLock lock(mutex_);
+    is_stopped = is_stopped_;
+  }
+  pool_.OnWorkerEnd(is_stopped ? OkStatus() : end);
+}
+
+}  // namespace client
+
+Server::Server(std::unique_ptr<client::Pool> pool) : pool_(std::move(pool)) {}
+Server::~Server() = default;
+
+void Server::Stop() {
+  pool_->BeginStop();
+  pool_->Wait().ok();
+}
+
+void Server::BeginStop() { pool_->BeginStop(); }
+
+Status Server::Wait() { return pool_->Wait(); }
+
+StatusOr<std::unique_ptr<Server>> Serve(std::shared_ptr<Connection> connection, std::string_view channel,
+                                        ServeOptions options, Handler handler) {
+  if (options.concurrency == 0) return InvalidArgumentError("a pool has a concurrency of at least 1");
+  if (Status status = client::CheckChannel(channel); !status.ok()) return status;
+  return std::unique_ptr<Server>(
+      new Server(std::make_unique<client::Pool>(connection, channel, options, std::move(handler))));
+}
+
+}  // namespace relay

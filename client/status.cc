@@ -1,0 +1,61 @@
+#include "relay/status.h"
+
+#include <array>
+
+namespace relay {
+
+std::string_view NameOf(StatusCode code) {
+  static constexpr std::array<std::string_view, 17> kNames = {
+      "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+      "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+      "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+      "DATA_LOSS", "UNAUTHENTICATED"};
+  const auto number = static_cast<size_t>(code);
+  return number < kNames.size() ? kNames[number] : kNames[2];
+}
+
+Status::Status(StatusCode code, std::string_view message) : code_(code) {
+  if (!ok()) message_ = message;
+}
+
+Status& Status::set_end(std::string_view end) {
+  end_ = end;
+  return *this;
+}
+
+Status& Status::set_may_have_run(bool may_have_run) {
+  may_have_run_ = may_have_run;
+  return *this;
+}
+
+Status& Status::set_retry_after(std::chrono::milliseconds retry_after) {
+  retry_after_ = retry_after;
+  return *this;
+}
+
+std::string Status::ToString() const {
+  std::string text(NameOf(code_));
+  if (!message_.empty()) text.append(": ").append(message_);
+  return text;
+}
+
+std::ostream& operator<<(std::ostream& out, const Status& status) { return out << status.ToString(); }
+
+Status CancelledError(std::string_view message) { return Status(StatusCode::kCancelled, message); }
+Status UnknownError(std::string_view message) { return Status(StatusCode::kUnknown, message); }
+Status InvalidArgumentError(std::string_view message) { return Status(StatusCode::kInvalidArgument, message); }
+Status DeadlineExceededError(std::string_view message) { return Status(StatusCode::kDeadlineExceeded, message); }
+Status NotFoundError(std::string_view message) { return Status(StatusCode::kNotFound, message); }
+Status AlreadyExistsError(std::string_view message) { return Status(StatusCode::kAlreadyExists, message); }
+Status PermissionDeniedError(std::string_view message) { return Status(StatusCode::kPermissionDenied, message); }
+Status ResourceExhaustedError(std::string_view message) { return Status(StatusCode::kResourceExhausted, message); }
+Status FailedPreconditionError(std::string_view message) { return Status(StatusCode::kFailedPrecondition, message); }
+Status AbortedError(std::string_view message) { return Status(StatusCode::kAborted, message); }
+Status OutOfRangeError(std::string_view message) { return Status(StatusCode::kOutOfRange, message); }
+Status UnimplementedError(std::string_view message) { return Status(StatusCode::kUnimplemented, message); }
+Status InternalError(std::string_view message) { return Status(StatusCode::kInternal, message); }
+Status UnavailableError(std::string_view message) { return Status(StatusCode::kUnavailable, message); }
+Status DataLossError(std::string_view message) { return Status(StatusCode::kDataLoss, message); }
+Status UnauthenticatedError(std::string_view message) { return Status(StatusCode::kUnauthenticated, message); }
+
+}  // namespace relay

@@ -1,0 +1,43 @@
+// Between the types of the public headers and those of proto/.
+
+#ifndef RELAY_CLIENT_WIRE_H_
+#define RELAY_CLIENT_WIRE_H_
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "proto/relay.pb.h"
+#include "proto/uuid.h"
+#include "relay/options.h"
+#include "relay/status.h"
+#include "relay/uuid.h"
+
+namespace relay::client {
+
+// The words of a status that travel; what is longer is cut. Leaves room for metadata in the smallest END that a server
+// may take.
+inline constexpr size_t kMaxMessageBytes = 1024;
+
+proto::Uuid ToWire(const Uuid& id);
+Uuid FromWire(const proto::Uuid& id);
+
+// Code, message (cut, and made UTF-8 where it is not), end, may_have_run, retry_after.
+void ToWire(const Status& status, v1::Status& wire);
+Status FromWire(const v1::Status& wire);
+Status FromAbsl(const absl::Status& status);
+
+void ToWire(const Metadata& metadata, google::protobuf::RepeatedPtrField<v1::Field>& wire);
+Metadata FromWire(const google::protobuf::RepeatedPtrField<v1::Field>& wire);
+
+// What a START begins with, or INVALID_ARGUMENT where a text is no UTF-8.
+StatusOr<v1::Start> MakeStart(std::string_view method, std::string_view content_type, const Metadata& metadata);
+
+// INVALID_ARGUMENT with the rule, where a channel's name is none.
+Status CheckChannel(std::string_view channel);
+
+bool IsUtf8(std::string_view text);
+
+}  // namespace relay::client
+
+#endif  // RELAY_CLIENT_WIRE_H_

@@ -1,0 +1,57 @@
+// Runs the simulation over a range of seeds, or one again:
+//   simulation --seeds 2000 --events 1000
+//   simulation --seed 1234 --events 1000
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <cstdio>
+#include <optional>
+#include <string>
+
+#include "proto/messages.h"
+#include "simulation/world.h"
+
+int main(int argc, char** argv) {
+  relay::proto::SilenceProtobuf();
+  uint64_t seeds = 2000;
+  uint64_t first = 1;
+  uint64_t events = 1000;
+  std::optional<uint64_t> one;
+  CLI::App app("A seeded simulation of the relay core and its clients", "simulation");
+  app.add_option("--seeds", seeds, "how many seeds to run")->capture_default_str();
+  app.add_option("--first", first, "the first of them")->capture_default_str();
+  app.add_option("--events", events, "events of chance in each")->capture_default_str();
+  app.add_option("--seed", one, "run this seed alone");
+  bool trace = false;
+  app.add_flag("--trace", trace, "print every frame");
+  CLI11_PARSE(app, argc, argv);
+  if (one.has_value()) {
+    first = *one;
+    seeds = 1;
+  }
+  relay::simulation::Counts sum;
+  for (uint64_t seed = first; seed < first + seeds; ++seed) {
+    relay::simulation::World world(seed, trace);
+    const std::string failure = world.Run(events);
+    const relay::simulation::Counts counts = world.counts();
+    if (!failure.empty()) {
+      std::printf("seed %llu fails at %s\nagain: simulation --seed %llu --events %llu\n",
+                  static_cast<unsigned long long>(seed), failure.c_str(), static_cast<unsigned long long>(seed),
+                  static_cast<unsigned long long>(events));
+      return 1;
+    }
+    sum.events += counts.events;
+    sum.assignments += counts.assignments;
+    sum.redeliveries += counts.redeliveries;
+    sum.completed += counts.completed;
+    sum.resets += counts.resets;
+    sum.hash = sum.hash * 31 + counts.hash;
+  }
+  std::printf(
+      "%llu seeds, %llu events, %llu assignments, %llu redeliveries, %llu completed, %llu resets, trace %016llx\n",
+      static_cast<unsigned long long>(seeds), static_cast<unsigned long long>(sum.events),
+      static_cast<unsigned long long>(sum.assignments), static_cast<unsigned long long>(sum.redeliveries),
+      static_cast<unsigned long long>(sum.completed), static_cast<unsigned long long>(sum.resets),
+      static_cast<unsigned long long>(sum.hash));
+  return sum.assignments > 0 && sum.redeliveries > 0 && sum.completed > 0 ? 0 : 1;
+}

@@ -1,0 +1,291 @@
+#include "simulation/tap.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "proto/messages.h"
+#include "proto/start_block.h"
+
+namespace relay::simulation {
+namespace {
+
+using proto::Frame;
+using proto::FrameType;
+namespace flag = proto::flag;
+
+bool IsRequestStart(const Frame& frame) { return frame.type() == FrameType::kStart && frame.has(flag::kRequest); }
+
+// To a receiver: what may stand behind the START that makes it one.
+bool IsForReceiver(const Frame& frame) {
+  switch (frame.type()) {
+    case FrameType::kStart:
+    case FrameType::kChunk:
+    case FrameType::kEnd:
+      return frame.has(flag::kRequest);
+    case FrameType::kWindow:
+      return frame.has(flag::kResponse);
+    default:
+      return false;
+  }
+}
+
+bool EndsResponse(const Frame& frame) {
+  return frame.has(flag::kResponse) && (frame.type() == FrameType::kEnd || frame.has(flag::kFin));
+}
+
+}  // namespace
+
+void Tap::Step(std::optional<TappedFrame> in, const std::vector<TappedFrame>& out,
+               const std::vector<ConnectionId>& ended, bool exact) {
+  if (in.has_value() && dead_.contains(in->connection)) in.reset();
+  in_ = in;
+  is_exact_ = exact;
+  will_wait_.reset();
+  will_begin_.reset();
+  left_.clear();
+  if (in.has_value()) OnIn(*in);
+  const auto is_dead = [&](ConnectionId id) { return std::find(ended.begin(), ended.end(), id) != ended.end(); };
+  for (const TappedFrame& frame : out) {
+    if (!is_dead(frame.connection) && !IsForReceiver(frame.frame)) OnOut(frame);
+  }
+  Settle(ended);
+  for (const TappedFrame& frame : out) {
+    if (is_dead(frame.connection) || !IsForReceiver(frame.frame)) continue;
+    if (IsRequestStart(frame.frame)) {
+      OnAssigned(frame, exact && ended.empty());
+    } else {
+      OnOut(frame);
+    }
+  }
+}
+
+void Tap::OnDrain() {
+  is_draining_ = true;
+  lines_.clear();
+}
+
+// ---- What goes in --------------------------------------------------------------------------------------------------
+
+void Tap::OnIn(const TappedFrame& in) {
+  const Frame& frame = in.frame;
+  if (!frame.has_known_type()) return;
+  const Place place = {in.connection, frame.slot()};
+  const auto channel = channels_.find(place);
+  switch (frame.type()) {
+    case FrameType::kJoin: {
+      v1::Join join;
+      if (!proto::ParseMessage(frame.payload_text(), join)) return;
+      const auto id = proto::UuidFromBytes(join.channel_id());
+      if (id.has_value()) channels_.emplace(place, *id);
+      return;
+    }
+    case FrameType::kReceive: {
+      v1::Receive receive;
+      if (!proto::ParseMessage(frame.payload_text(), receive)) return;
+      if (receive.withdraw()) {
+        StopWaiting(place);
+      } else {
+        will_wait_ = place;
+      }
+      return;
+    }
+    case FrameType::kStart:
+      if (frame.has(flag::kRequest)) {
+        Request request;
+        request.sender = place;
+        request.arrival = ++arrivals_;
+        request.is_idempotent = frame.has(flag::kIdempotent);
+        will_begin_ = {Key(channel == channels_.end() ? proto::kNilUuid : channel->second, frame.id()), request};
+      }
+      break;
+    case FrameType::kGoaway:
+      for (auto& [id, line] : lines_) line.remove_if([&](const Place& p) { return p.first == in.connection; });
+      return;
+    default:
+      break;
+  }
+  if (frame.has(flag::kReceive)) will_wait_ = place;
+}
+
+// ---- What comes out ------------------------------------------------------------------------------------------------
+
+void Tap::OnOut(const TappedFrame& out) {
+  const Frame& frame = out.frame;
+  const Place place = {out.connection, frame.slot()};
+  switch (frame.type()) {
+    case FrameType::kLeave:
+      left_.push_back(place);
+      return;
+    case FrameType::kReceive:
+      if (will_wait_ == place) will_wait_.reset();
+      StopWaiting(place);
+      return;
+    case FrameType::kStart:
+    case FrameType::kChunk:
+    case FrameType::kEnd:
+    case FrameType::kWindow:
+    case FrameType::kReset:
+      break;
+    default:
+      return;
+  }
+  const bool is_answer = in_.has_value() && in_->connection == out.connection && in_->frame.slot() == frame.slot();
+  if (frame.type() == FrameType::kReset && frame.id() == proto::kNilUuid) {
+    if (will_wait_ == place) will_wait_.reset();
+    if (!is_answer) Broken("a RESET of the nil id answers nothing", out);
+    return;
+  }
+  const auto request = Find(place, frame.id());
+  if (frame.type() == FrameType::kReset) {
+    ++resets_;
+    const bool refuses =
+        will_begin_.has_value() && will_begin_->second.sender == place && will_begin_->first.second == frame.id();
+    if (refuses) will_begin_.reset();
+    if (request == requests_.end()) {
+      // Where several peers died at once, a request may have been handed out and taken back.
+      if (!refuses && is_exact_) Broken("a RESET of an exchange that this slot has no part in", out);
+      return;
+    }
+    Leave(place, request);
+    return;
+  }
+  if (request == requests_.end()) {
+    if (is_exact_) Broken("a frame of an exchange that this slot has no part in", out);
+    return;
+  }
+  const bool to_sender = request->second.sender == place;
+  if (frame.type() == FrameType::kWindow) {
+    if (frame.has(flag::kRequest) != to_sender) Broken("a WINDOW to the side that reads", out);
+    return;
+  }
+  if (frame.has(flag::kResponse) != to_sender) Broken("a frame to the side that sent it", out);
+  if (!to_sender) return;
+  if (in_.has_value() && Place(in_->connection, in_->frame.slot()) == place) {
+    Broken("a sender's own frame came back to it", out);
+  }
+  request->second.has_response = true;
+  if (frame.has(flag::kReceive)) Broken("the RECEIVE flag was handed on", out);
+  if (EndsResponse(frame)) {
+    ++completed_;
+    busy_.erase(request->second.sender);
+    busy_.erase(request->second.receiver);
+    requests_.erase(request);
+  }
+}
+
+void Tap::Settle(const std::vector<ConnectionId>& ended) {
+  // A receiver's own RESET, and a sender's, say nothing back to who sent them.
+  if (in_.has_value() && in_->frame.has_known_type() && in_->frame.type() == FrameType::kReset) {
+    const Place place = {in_->connection, in_->frame.slot()};
+    if (Find(place, in_->frame.id()) != requests_.end()) Abandon(place);
+  }
+  for (const Place& place : left_) {
+    Abandon(place);
+    channels_.erase(place);
+  }
+  for (const ConnectionId id : ended) {
+    dead_.insert(id);
+    for (auto at = channels_.lower_bound({id, 0}); at != channels_.end() && at->first.first == id;) {
+      Abandon(at->first);
+      at = channels_.erase(at);
+    }
+  }
+  for (const Key& key : ended_requests_) {
+    if (requests_.at(key).receiver != kNowhere) broken_ = "a receiver was not told that its request has ended";
+    requests_.erase(key);
+  }
+  ended_requests_.clear();
+  if (will_begin_.has_value()) {
+    const auto& [key, request] = *will_begin_;
+    if (channels_.contains(request.sender)) {
+      if (busy_.contains(request.sender)) broken_ = "a START on a busy slot was not refused";
+      if (is_draining_) broken_ = "a START was not refused by a draining relay";
+      busy_[request.sender] = key;
+      requests_.emplace(key, request);
+    }
+  }
+  if (will_wait_.has_value() && channels_.contains(*will_wait_)) {
+    auto& line = lines_[channels_[*will_wait_]];
+    if (busy_.contains(*will_wait_) || std::find(line.begin(), line.end(), *will_wait_) != line.end()) {
+      broken_ = "a RECEIVE on a slot that waits or is busy was not refused";
+    }
+    line.push_back(*will_wait_);
+  }
+}
+
+void Tap::OnAssigned(const TappedFrame& out, bool exact) {
+  const Place place = {out.connection, out.frame.slot()};
+  const auto channel = channels_.find(place);
+  if (channel == channels_.end()) {
+    Broken("a request for a slot that nobody is joined on", out);
+    return;
+  }
+  const auto found = requests_.find(Key(channel->second, out.frame.id()));
+  if (found == requests_.end()) {
+    if (is_exact_) Broken("a request that is not live", out);
+    StopWaiting(place);
+    return;
+  }
+  ++assignments_;
+  Request& request = found->second;
+  const uint16_t attempt = proto::StartBlock(out.frame.payload()).attempt();
+  if (attempt > 1) ++redeliveries_;
+  if (request.receiver != kNowhere) Broken("a request that another receiver works on", out);
+  if (attempt <= request.attempt) Broken("an attempt that was counted before", out);
+  if (attempt > 1 && !request.is_idempotent) Broken("a request that is not idempotent, again", out);
+  if (request.has_response) Broken("a request that was answered, again", out);
+  std::list<Place>& line = lines_[channel->second];
+  const auto waiting = std::find(line.begin(), line.end(), place);
+  if (waiting == line.end()) {
+    Broken("a request for a slot that does not wait", out);
+    return;
+  }
+  if (exact) {
+    if (waiting != line.begin()) Broken("a receiver that has waited longer was passed over", out);
+    for (const auto& [key, other] : requests_) {
+      if (key.first != channel->second || other.receiver != kNowhere || key.second == out.frame.id()) continue;
+      if (other.arrival < request.arrival) Broken("an older request was passed over", out);
+    }
+  }
+  line.erase(waiting);
+  request.attempt = attempt;
+  request.receiver = place;
+  busy_[place] = found->first;
+}
+
+// ---- The model -----------------------------------------------------------------------------------------------------
+
+Tap::Requests::iterator Tap::Find(Place place, const proto::Uuid& id) {
+  const auto busy = busy_.find(place);
+  if (busy == busy_.end() || busy->second.second != id) return requests_.end();
+  return requests_.find(busy->second);
+}
+
+void Tap::Leave(Place place, Requests::iterator request) {
+  busy_.erase(place);
+  if (request->second.sender == place) {
+    ended_requests_.push_back(request->first);
+  } else {
+    request->second.receiver = kNowhere;
+  }
+}
+
+void Tap::Abandon(Place place) {
+  StopWaiting(place);
+  const auto busy = busy_.find(place);
+  if (busy != busy_.end()) Leave(place, requests_.find(busy->second));
+}
+
+void Tap::StopWaiting(Place place) {
+  const auto channel = channels_.find(place);
+  if (channel != channels_.end()) lines_[channel->second].remove(place);
+}
+
+void Tap::Broken(const std::string& what, const TappedFrame& frame) {
+  if (broken_.empty()) {
+    broken_ = absl::StrCat(what, ": ", std::string(proto::NameOf(frame.frame.type())), " to connection ",
+                           frame.connection, " slot ", frame.frame.slot(), " id ", proto::ToString(frame.frame.id()));
+  }
+}
+
+}  // namespace relay::simulation
