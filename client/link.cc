@@ -48,8 +48,6 @@ Link::Link(std::vector<net::Address> addresses, ConnectionOptions options, std::
       random_(std::random_device()()),
       mailbox_(*loop_, [this](std::vector<Command>& commands) { OnCommands(commands); }) {}
 
-Link::~Link() = default;
-
 void Link::Submit(std::shared_ptr<Operation> operation) {
   Command command(Command::Kind::kSubmit);
   command.operation = std::move(operation);

@@ -38,7 +38,6 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
   static StatusOr<std::shared_ptr<Link>> Open(std::vector<net::Address> addresses, ConnectionOptions options);
 
   Link(std::vector<net::Address> addresses, ConnectionOptions options, std::unique_ptr<net::Loop> loop);
-  ~Link();
 
   // A new operation; one whose work has changed. Where the link was closed, the first ends it.
   void Submit(std::shared_ptr<Operation> operation);

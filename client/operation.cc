@@ -220,19 +220,18 @@ void Operation::FinishAndGoOn(const Status& status, std::shared_ptr<Operation> s
     // What a handler did before decides over what it returns: one that was reset stays so.
     Finish({}, status).ok();
   }
+  bool has_ended = false;
   {
     net::MutexLock lock(mutex_);
     holds_finish_ = false;
-    if (!has_ended_) {
-      successor_ = std::move(successor);
-      wake_posted_ = true;
-    }
+    has_ended = has_ended_;
+    if (!has_ended) successor_ = successor;
   }
   // Where it has ended, nobody will look for a successor: it begins by itself.
-  if (successor != nullptr) {
-    participant_->link->Submit(std::move(successor));
-  } else {
+  if (!has_ended) {
     Wake();
+  } else if (successor != nullptr) {
+    participant_->link->Submit(std::move(successor));
   }
 }
 

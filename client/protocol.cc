@@ -10,7 +10,6 @@
 namespace relay::client {
 namespace {
 
-using proto::Frame;
 using proto::FrameType;
 using proto::Uuid;
 namespace flag = proto::flag;

@@ -429,7 +429,11 @@ void Exchanges::LoseReceiver(Exchange& exchange, End end, v1::Status status, boo
   if (next != nullptr) HandOutHeld(exchange, static_cast<Client&>(*next));
 }
 
-void Exchanges::TimeOver(Exchange& exchange) { ResetBoth(exchange, End::kDeadline); }
+void Exchanges::TimeOver(Exchange& exchange) {
+  ResetBoth(exchange, End::kDeadline,
+            exchange.is_assigned() ? "the request's time has passed, a receiver works on it"
+                                   : "the request's time has passed, no receiver took it");
+}
 
 void Exchanges::Abandon(Client& client) {
   switch (client.operation) {
@@ -470,8 +474,8 @@ void Exchanges::Fault(Exchange& exchange, Session& from, End end) {
   ResetBoth(exchange, end);
 }
 
-void Exchanges::ResetBoth(Exchange& exchange, End end) {
-  const v1::Status status = StatusOf(end, {}, /*may_have_run=*/exchange.attempt > 0);
+void Exchanges::ResetBoth(Exchange& exchange, End end, std::string_view words) {
+  const v1::Status status = StatusOf(end, words, /*may_have_run=*/exchange.attempt > 0);
   ResetSender(exchange, status);
   if (exchange.is_assigned()) ResetReceiver(exchange, status);
   EndExchange(exchange, end);

@@ -88,7 +88,7 @@ class Exchanges {
 
   // The ends. ResetSender and ResetReceiver tell; End forgets.
   void Fault(Exchange& exchange, Session& from, End end);
-  void ResetBoth(Exchange& exchange, End end);
+  void ResetBoth(Exchange& exchange, End end, std::string_view words = {});
   void ResetSender(const Exchange& exchange, v1::Status status);
   void ResetReceiver(const Exchange& exchange, v1::Status status);
   void EndExchange(Exchange& exchange, End end);

@@ -41,6 +41,7 @@ World::World(uint64_t seed, bool trace) : random_(seed), trace_(trace), now_(abs
   limits_.drain_timeout = absl::Seconds(1);
   relay_ = std::make_unique<server::Relay>(limits_, random_.Id(), now_);
   is_coarse_ = random_.OneIn(4);
+  is_heavy_ = random_.OneIn(4);
   // Faults are rare in some worlds and absent in others: one that breaks all the time never gets far.
   weights_ = {random_.Between(10, 40), random_.Between(10, 40), random_.Between(10, 60)};
   for (const uint64_t most : {8, 4, 2, 1}) weights_.push_back(random_.OneIn(2) ? 0 : random_.Below(most + 1));
@@ -366,6 +367,11 @@ void World::ActIdle(Link& link, Actor& actor) {
   }
 }
 
+uint64_t World::BodyBytes() {
+  if (is_heavy_ && random_.OneIn(2)) return random_.Between(50000, 500000);
+  return random_.OneIn(10) ? random_.Scaled(100000) : random_.Scaled(2000);
+}
+
 void World::BeginRequest(Link& link, Actor& actor) {
   const proto::Uuid id = random_.Id();
   Story story;
@@ -377,7 +383,7 @@ void World::BeginRequest(Link& link, Actor& actor) {
   start.is_idempotent = story.is_idempotent;
   start.requires_receiver = random_.OneIn(10);
   if (random_.OneIn(4)) start.timeout = absl::Milliseconds(static_cast<int64_t>(random_.Between(1, 5000)));
-  const uint64_t bytes = random_.OneIn(10) ? random_.Scaled(300000) : random_.Scaled(2000);
+  const uint64_t bytes = BodyBytes();
   const std::string first = story.request.Next(random_.OneIn(2) ? bytes : random_.Below(bytes + 1));
   const bool is_whole = first.size() == bytes;
   const auto taken = link.protocol->Start(actor.slot, id, start, first, is_whole);
@@ -406,7 +412,7 @@ void World::RespondMore(Link& link, Actor& actor, uint64_t most) {
   Sent& sent = actor.is_foreign ? foreign : stories_.at(actor.exchange).responses[actor.attempt];
   if (!actor.has_responded && !actor.is_foreign) {
     sent.seed = random_.Next();
-    actor.to_send = random_.OneIn(10) ? random_.Scaled(300000) : random_.Scaled(2000);
+    actor.to_send = BodyBytes();
   }
   const bool ends_apart = random_.OneIn(4);
   const bool goes_on = actor.is_receiver && !actor.is_withdrawing && random_.OneIn(2);

@@ -132,6 +132,7 @@ class World {
   // The clients.
   void Act(Link& link);
   void ActIdle(Link& link, Actor& actor);
+  uint64_t BodyBytes();
   void BeginRequest(Link& link, Actor& actor);
   void SendMore(Link& link, Actor& actor, uint64_t most);
   void RespondMore(Link& link, Actor& actor, uint64_t most);
@@ -163,6 +164,7 @@ class World {
   bool wild_is_among_us_ = false;  // joins a channel of the others, and never receives there
   uint64_t hash_ = 0xcbf29ce484222325;
   bool is_coarse_ = false;  // bytes reach the relay in lumps, not frame by frame
+  bool is_heavy_ = false;   // many bodies are larger than a window
   bool is_finishing_ = false;
   uint64_t events_ = 0;
   std::string failure_;

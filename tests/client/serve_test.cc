@@ -1,0 +1,179 @@
+// Pools of receivers: they stop without losing anything, and end when they are told.
+
+#include "relay/serve.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "client/relayd_process.h"
+#include "client/support.h"
+
+namespace relay::testing {
+namespace {
+
+Status Echo(Request& request) {
+  auto body = request.ReadAll();
+  return body.ok() ? request.Reply(*body) : body.status();
+}
+
+class ServeTest : public ::testing::Test {
+ protected:
+  Relayd relayd_;
+  std::shared_ptr<Connection> connection_ = MustOpen(relayd_.url());
+  Client sender_{connection_, "serve"};
+};
+
+TEST_F(ServeTest, HandlersStatusIsTheResponses) {
+  auto pool = Serve(connection_, "serve", {}, [](Request& request) -> Status {
+    if (request.info().method == "write") return request.Write("written");
+    if (request.info().method == "finish") return request.Finish(NotFoundError("said so"));
+    if (request.info().method == "reset") request.Reset(DataLossError("reset"));
+    return PermissionDeniedError("no");
+  });
+  ASSERT_TRUE(pool.ok());
+  SendOptions options;
+  EXPECT_EQ(sender_.Send("", options).status(), PermissionDeniedError("no"));
+  options.method = "write";
+  EXPECT_EQ(sender_.Send("", options)->body, "written");
+  options.method = "finish";
+  EXPECT_EQ(sender_.Send("", options).status(), NotFoundError("said so"));
+  options.method = "reset";
+  EXPECT_EQ(sender_.Send("", options).status().message(), "reset");
+  options.method = "write";
+  EXPECT_EQ(sender_.Send("", options)->body, "written") << "and the pool goes on";
+}
+
+TEST_F(ServeTest, ConcurrencyIsThatOfTheHandler) {
+  std::atomic<int> at_once = 0;
+  std::atomic<int> most = 0;
+  auto pool = Serve(connection_, "serve", {.concurrency = 3}, [&](Request& request) {
+    const int now = ++at_once;
+    int seen = most;
+    while (now > seen && !most.compare_exchange_weak(seen, now)) {
+    }
+    request.WaitCancelled(milliseconds(5));
+    --at_once;
+    return OkStatus();
+  });
+  ASSERT_TRUE(pool.ok());
+  std::vector<std::thread> senders;
+  for (int s = 0; s < 6; ++s) {
+    senders.emplace_back([this] {
+      Client client(connection_, "serve");
+      for (int i = 0; i < 10; ++i) ASSERT_TRUE(client.Send("").ok());
+    });
+  }
+  for (std::thread& sender : senders) sender.join();
+  EXPECT_EQ(most, 3);
+}
+
+TEST_F(ServeTest, EndsBehindItsRequestsOrItsWait) {
+  auto counted = Serve(connection_, "serve", {.concurrency = 4, .max_requests = 10}, Echo);
+  ASSERT_TRUE(counted.ok());
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(sender_.Send("x").ok());
+  EXPECT_EQ((*counted)->Wait(), OkStatus());
+  SendOptions options;
+  options.timeout = milliseconds(20);
+  EXPECT_EQ(sender_.Send("x", options).status().code(), StatusCode::kDeadlineExceeded) << "nobody is left";
+
+  auto waiting = Serve(connection_, "serve", {.concurrency = 2, .wait = milliseconds(50)}, Echo);
+  ASSERT_TRUE(waiting.ok());
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(sender_.Send("x").ok());
+  EXPECT_EQ((*waiting)->Wait().code(), StatusCode::kDeadlineExceeded);
+}
+
+TEST_F(ServeTest, StopLetsTheRunningRequestFinish) {
+  Countdown begun(1);
+  std::atomic<bool> is_stopping = false;
+  auto pool = Serve(connection_, "serve", {}, [&](Request& request) {
+    begun.Down();
+    while (!is_stopping) request.WaitCancelled(milliseconds(1));
+    return request.Reply(Body(1 << 20, 1));
+  });
+  ASSERT_TRUE(pool.ok());
+  std::thread sender([this] {
+    const auto reply = sender_.Send("");
+    ASSERT_TRUE(reply.ok()) << reply.status();
+    EXPECT_TRUE(reply->body == Body(1 << 20, 1));
+  });
+  ASSERT_TRUE(begun.Wait());
+  (*pool)->BeginStop();
+  is_stopping = true;
+  (*pool)->Stop();
+  EXPECT_EQ((*pool)->Wait(), OkStatus());
+  sender.join();
+}
+
+TEST_F(ServeTest, ClosedConnectionEndsThePool) {
+  const auto own = MustOpen(relayd_.url());
+  auto pool = Serve(own, "serve", {.concurrency = 3}, Echo);
+  ASSERT_TRUE(pool.ok());
+  own->Close();
+  EXPECT_FALSE((*pool)->Wait().ok());
+}
+
+TEST_F(ServeTest, PoolsThatComeAndGoLoseAndDoubleNothing) {
+  constexpr int kRequests = 3000 / kSlowness;
+  // Each stop may give a request back, which counts as an attempt and as a reset.
+  const Relayd relayd("tcp://127.0.0.1:0", {"--max-attempts", "10000", "--resets-per-second", "0"});
+  const auto connection = MustOpen(relayd.url());
+  for (const bool is_idempotent : {true, false}) {
+    std::mutex mutex;
+    std::map<std::string, int> seen;
+    const auto handler = [&](Request& request) {
+      auto body = request.ReadAll();
+      if (!body.ok()) return body.status();
+      {
+        std::lock_guard lock(mutex);
+        ++seen[*body];
+      }
+      return request.Reply(*body);
+    };
+    std::atomic<bool> is_over = false;
+    std::thread pools([&] {
+      while (!is_over) {
+        auto pool = Serve(connection, "serve", {.concurrency = 2}, handler);
+        ASSERT_TRUE(pool.ok());
+        // As soon as one request was worked on, it may stop while the next is on its way.
+        size_t before = 0;
+        {
+          std::lock_guard lock(mutex);
+          before = seen.size();
+        }
+        while (!is_over) {
+          std::lock_guard lock(mutex);
+          if (seen.size() > before) break;
+        }
+        (*pool)->Stop();
+      }
+    });
+    SendOptions options;
+    options.idempotent = is_idempotent;
+    std::vector<std::thread> senders;
+    for (int s = 0; s < 3; ++s) {
+      senders.emplace_back([&, s] {
+        Client client(connection, "serve");
+        for (int i = 0; i < kRequests / 3; ++i) {
+          const std::string body = std::to_string(s) + "." + std::to_string(i);
+          const auto reply = client.Send(body, options);
+          ASSERT_TRUE(reply.ok()) << reply.status();
+          ASSERT_EQ(reply->body, body);
+        }
+      });
+    }
+    for (std::thread& sender : senders) sender.join();
+    is_over = true;
+    pools.join();
+    EXPECT_EQ(seen.size(), static_cast<size_t>(kRequests / 3 * 3));
+    for (const auto& [body, count] : seen) EXPECT_EQ(count, 1) << body;
+  }
+}
+
+}  // namespace
+}  // namespace relay::testing

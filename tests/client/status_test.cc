@@ -1,0 +1,71 @@
+#include "relay/status.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <sstream>
+
+#include "client/wire.h"
+#include "relay/uuid.h"
+
+namespace relay {
+namespace {
+
+TEST(Status, PrintsCodeAndMessage) {
+  std::ostringstream out;
+  out << UnavailableError("connect tcp://h:1: connection refused") << "; " << OkStatus();
+  EXPECT_EQ(out.str(), "UNAVAILABLE: connect tcp://h:1: connection refused; OK");
+}
+
+TEST(Status, OkHasNoMessage) { EXPECT_EQ(Status(StatusCode::kOk, "dropped"), OkStatus()); }
+
+TEST(Status, SurvivesTheWire) {
+  Status status = ResourceExhaustedError("queue full");
+  status.set_end("queue_count").set_may_have_run(true).set_retry_after(std::chrono::milliseconds(250));
+  v1::Status wire;
+  client::ToWire(status, wire);
+  EXPECT_EQ(client::FromWire(wire), status);
+}
+
+TEST(Status, CodesThatAreNoneComeAsUnknown) {
+  v1::Status wire;
+  wire.set_code(17);
+  EXPECT_EQ(client::FromWire(wire).code(), StatusCode::kUnknown);
+}
+
+TEST(Status, WordsOnTheWireAreUtf8AndShort) {
+  v1::Status wire;
+  client::ToWire(AbortedError("a\xff"
+                              "b\xc3\xa4"),
+                 wire);
+  EXPECT_EQ(wire.message(), "a?b\xc3\xa4");
+  client::ToWire(AbortedError(std::string(client::kMaxMessageBytes + 1, 'x')), wire);
+  EXPECT_EQ(wire.message().size(), client::kMaxMessageBytes);
+}
+
+TEST(StatusOr, HoldsWhatCanOnlyBeMoved) {
+  StatusOr<std::unique_ptr<int>> value(std::make_unique<int>(7));
+  ASSERT_TRUE(value.ok());
+  const std::unique_ptr<int> taken = *std::move(value);
+  EXPECT_EQ(*taken, 7);
+  const StatusOr<std::unique_ptr<int>> error(NotFoundError("none"));
+  EXPECT_EQ(error.status().code(), StatusCode::kNotFound);
+}
+
+TEST(Uuid, ParsesWhatItPrints) {
+  const Uuid id = Uuid::New();
+  EXPECT_EQ(Uuid::Parse(id.ToString()), id);
+  EXPECT_EQ(Uuid::Parse("not one"), std::nullopt);
+  EXPECT_TRUE(Uuid().is_nil());
+  EXPECT_NE(Uuid::New(), id);
+}
+
+TEST(Wire, RefusesTextsThatAreNoUtf8) {
+  EXPECT_TRUE(client::MakeStart("m\xc3\xa4", "", {{"key", "\xff any bytes"}}).ok());
+  EXPECT_FALSE(client::MakeStart("\xff", "", {}).ok());
+  EXPECT_FALSE(client::MakeStart("", "\xc0\x80", {}).ok());
+  EXPECT_FALSE(client::MakeStart("", "", {{"\xed\xa0\x80", ""}}).ok());
+}
+
+}  // namespace
+}  // namespace relay

@@ -1,0 +1,525 @@
+// A connection from WELCOME to its end: heartbeats, rates, clients, lingering, GOAWAY.
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "driver.h"
+#include "proto/channel_name.h"
+
+namespace relay::server {
+namespace {
+
+using proto::FrameType;
+namespace flag = proto::flag;
+
+// ---- Heartbeats ----------------------------------------------------------------------------------------------------
+
+TEST(Heartbeat, PingIsAnsweredWithTheSameBytes) {
+  Driver driver;
+  Peer& peer = driver.Open();
+  peer.Send(PingFrame(0x0102030405060708));
+  const Seen pong = peer.TakeOne();
+  EXPECT_EQ(pong.type, FrameType::kPong);
+  EXPECT_EQ(pong.payload, PingFrame(0x0102030405060708).substr(24));
+  driver.ExpectNothingLeft();
+}
+
+TEST(Heartbeat, ASilentServerPingsAtTheInterval) {
+  Limits limits;
+  limits.heartbeat_interval = absl::Milliseconds(1000);
+  Driver driver(limits);
+  Peer& peer = driver.Open();
+  driver.Advance(absl::Milliseconds(999));
+  EXPECT_TRUE(peer.is_quiet());
+  driver.Advance(absl::Milliseconds(1));
+  EXPECT_EQ(peer.TakeOne().type, FrameType::kPing);
+  peer.Send(FrameOf(FrameType::kPong, 0, 0, proto::kNilUuid, std::string(8, '\0')));
+  driver.Advance(absl::Milliseconds(500));
+  peer.Send(PingFrame());  // the PONG counts as something sent
+  EXPECT_EQ(peer.TakeOne().type, FrameType::kPong);
+  driver.Advance(absl::Milliseconds(999));
+  EXPECT_TRUE(peer.is_quiet());
+  driver.Advance(absl::Milliseconds(1));
+  EXPECT_EQ(peer.TakeOne().type, FrameType::kPing);
+  driver.ExpectNothingLeft();
+}
+
+TEST(Heartbeat, SilenceIsDeathOnlyWhenASecondTurnFindsIt) {
+  Limits limits;
+  limits.heartbeat_interval = absl::Milliseconds(1000);
+  limits.heartbeat_misses = 3;
+  Driver driver(limits);
+  Peer& peer = driver.Joined("c");
+  driver.Advance(absl::Milliseconds(2999));
+  EXPECT_FALSE(peer.was_closed());
+  driver.Advance(absl::Milliseconds(1));  // suspect
+  EXPECT_FALSE(peer.was_closed());
+  driver.Advance(absl::ZeroDuration());
+  EXPECT_FALSE(peer.was_closed());
+  driver.Advance(absl::Milliseconds(1));
+  EXPECT_TRUE(peer.was_closed());
+  EXPECT_EQ(driver.count(End::kHeartbeat), 1u);
+  driver.ExpectNothingLeft();
+}
+
+TEST(Heartbeat, OneByteBetweenTheTwoTurnsSavesThePeer) {
+  Limits limits;
+  limits.heartbeat_interval = absl::Milliseconds(1000);
+  limits.heartbeat_misses = 2;
+  Driver driver(limits);
+  Peer& peer = driver.Open();
+  driver.Advance(absl::Hours(1));  // the loop slept: whatever the peer sent is not read yet
+  EXPECT_FALSE(peer.was_closed());
+  peer.Send(PingFrame().substr(0, 1));
+  driver.Advance(absl::Milliseconds(1));
+  EXPECT_FALSE(peer.was_closed());
+  driver.Advance(absl::Milliseconds(1999));  // two intervals behind the byte: suspect
+  EXPECT_FALSE(peer.was_closed());
+  driver.Advance(absl::Milliseconds(1));
+  EXPECT_TRUE(peer.was_closed());
+  driver.ExpectNothingLeft();
+}
+
+TEST(Heartbeat, AnyByteCounts) {
+  Limits limits;
+  limits.heartbeat_interval = absl::Milliseconds(1000);
+  limits.heartbeat_misses = 2;
+  Driver driver(limits);
+  Peer& peer = driver.Open();
+  const std::string ping = PingFrame();
+  for (size_t i = 0; i + 1 < ping.size(); ++i) {
+    driver.Advance(absl::Milliseconds(1900));
+    peer.Send(ping.substr(i, 1));
+    ASSERT_FALSE(peer.was_closed());
+  }
+  driver.ExpectNothingLeft();
+}
+
+// ---- Rates ---------------------------------------------------------------------------------------------------------
+
+TEST(Rates, FramesPerSecondAreBounded) {
+  Limits limits;
+  limits.frames_per_second = 10;
+  for (const int frames : {9, 10, 11}) {
+    Driver driver(limits);
+    Peer& peer = driver.Open();  // HELLO is the first frame
+    std::string all;
+    for (int i = 1; i < frames; ++i) all += FrameOf(FrameType::kPong, 0, 0, proto::kNilUuid, std::string(8, 'x'));
+    peer.Send(all);
+    if (frames <= 10) {
+      EXPECT_FALSE(peer.was_shut()) << frames;
+      EXPECT_EQ(driver.count(End::kFramesPerSecond), 0u);
+    } else {
+      peer.ExpectRefused(End::kFramesPerSecond);
+    }
+    driver.ExpectNothingLeft();
+  }
+}
+
+TEST(Rates, FramesOfUnknownTypesCountToo) {
+  Limits limits;
+  limits.frames_per_second = 10;
+  Driver driver(limits);
+  Peer& peer = driver.Open();
+  std::string all;
+  for (int i = 0; i < 9; ++i) all += FrameOf(static_cast<FrameType>(200), 0xff, 3, Id(1), "?");
+  peer.Send(all);
+  EXPECT_FALSE(peer.was_shut());
+  EXPECT_EQ(driver.metrics().unknown_frames, 9u);
+  peer.Send(FrameOf(static_cast<FrameType>(200), 0, 0, proto::kNilUuid));
+  peer.ExpectRefused(End::kFramesPerSecond);
+  driver.ExpectNothingLeft();
+}
+
+TEST(Rates, TimeEarnsFramesBackUpToASecondsWorth) {
+  Limits limits;
+  limits.frames_per_second = 10;
+  Driver driver(limits);
+  Peer& peer = driver.Open();
+  const auto pongs = [](int count) {
+    std::string all;
+    for (int i = 0; i < count; ++i) all += FrameOf(FrameType::kPong, 0, 0, proto::kNilUuid, std::string(8, 'x'));
+    return all;
+  };
+  peer.Send(pongs(9));
+  for (int i = 0; i < 20; ++i) {
+    driver.Advance(absl::Milliseconds(200));
+    peer.Send(pongs(2));
+  }
+  EXPECT_FALSE(peer.was_shut());
+  driver.Advance(absl::Seconds(5));
+  peer.Take();
+  peer.Send(pongs(10));
+  EXPECT_FALSE(peer.was_shut());
+  peer.Send(pongs(10));
+  peer.ExpectRefused(End::kFramesPerSecond);
+  driver.ExpectNothingLeft();
+}
+
+TEST(Rates, ResetsAreBoundedByBurstAndRate) {
+  Limits limits;
+  limits.reset_burst = 20;
+  limits.resets_per_second = 5;
+  for (const int resets : {19, 20, 21}) {
+    Driver driver(limits);
+    Peer& peer = driver.Joined("c");
+    std::string all;
+    for (int i = 0; i < resets; ++i) all += ResetFrame(1, Id(7), absl::StatusCode::kCancelled);
+    peer.Send(all);
+    if (resets <= 20) {
+      EXPECT_FALSE(peer.was_shut()) << resets;
+      driver.Advance(absl::Seconds(1));
+      peer.Take();
+      peer.Send(all.substr(0, all.size() / static_cast<size_t>(resets) * (resets == 19 ? 6 : 5)));
+      EXPECT_FALSE(peer.was_shut()) << resets;
+      peer.Send(ResetFrame(1, Id(7), absl::StatusCode::kCancelled));
+      peer.ExpectRefused(End::kResetsPerSecond);
+    } else {
+      peer.ExpectRefused(End::kResetsPerSecond);
+    }
+    driver.ExpectNothingLeft();
+  }
+}
+
+TEST(Rates, StartAndResetAtWireSpeedIsCutAndReceiversAreFreedAgain) {
+  Limits limits;
+  limits.reset_burst = 100;
+  Driver driver(limits);
+  Peer& receiver = driver.Joined("c");
+  receiver.Send(ReceiveFrame(1));
+  Peer& sender = driver.Joined("c");
+  std::string all;
+  for (uint64_t i = 1; i <= 200; ++i) {
+    all += StartFrame(flag::kRequest, 1, Id(i)) + ResetFrame(1, Id(i), absl::StatusCode::kCancelled);
+  }
+  sender.Send(all);
+  sender.ExpectRefused(End::kResetsPerSecond);
+  EXPECT_EQ(driver.metrics().requests_accepted, 101u);
+  EXPECT_EQ(driver.metrics().exchanges_live, 0u);
+  receiver.Take();
+  receiver.Send(ReceiveFrame(1, 0));
+  EXPECT_EQ(receiver.TakeOne().type, FrameType::kReceive);
+  driver.ExpectNothingLeft();
+}
+
+TEST(Rates, ErrorsThatAPeerDrawsCountAsResets) {
+  Limits limits;
+  limits.reset_burst = 10;
+  const auto draw = [&](const std::string& error) {
+    Driver driver(limits);
+    Peer& other = driver.Joined("c");
+    other.Send(StartFrame(flag::kRequest, 1, Id(99)));
+    Peer& peer = driver.Joined("c");
+    for (int i = 0; i < 10; ++i) peer.Send(error);
+    EXPECT_FALSE(peer.was_shut());
+    peer.Send(error);
+    peer.ExpectRefused(End::kResetsPerSecond);
+    EXPECT_FALSE(other.was_shut());
+    driver.ExpectNothingLeft();
+  };
+  draw(ReceiveFrame(5));                                                // slot not joined
+  draw(StartFrame(flag::kRequest, 5, Id(1)));                           // the same
+  draw(StartFrame(flag::kRequest, 1, Id(99)));                          // id live on another slot
+  draw(JoinFrame(2, Id((1 << 16) + 1), "c"));            // the id of the first connection's client on slot 1
+}
+
+// ---- Clients and channels ------------------------------------------------------------------------------------------
+
+TEST(Joins, ClientsOfAConnectionAreBounded) {
+  Limits limits;
+  limits.max_clients_per_connection = 3;
+  Driver driver(limits);
+  Peer& peer = driver.Joined("c", 3);
+  EXPECT_EQ(driver.relay().client_count(), 3u);
+  peer.Send(JoinFrame(4, Id(4), "c"));
+  const Seen refusal = peer.TakeOne();
+  EXPECT_EQ(refusal.type, FrameType::kLeave);
+  EXPECT_EQ(refusal.slot, 4);
+  EXPECT_EQ(refusal.id, Id(4));
+  EXPECT_EQ(refusal.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(refusal.end(), "client_limit");
+  EXPECT_EQ(driver.count(End::kClientLimit), 1u);
+  peer.Send(LeaveFrame(2, Driver::ClientId(peer, 2)));
+  EXPECT_EQ(peer.TakeOne().end(), "left");
+  peer.Send(JoinFrame(4, Id(4), "c"));
+  EXPECT_TRUE(peer.is_quiet());
+  EXPECT_EQ(driver.relay().client_count(), 3u);
+  driver.ExpectNothingLeft();
+}
+
+TEST(Joins, ChannelsAreBounded) {
+  Limits limits;
+  limits.max_channels = 2;
+  Driver driver(limits);
+  Peer& peer = driver.Open();
+  peer.Send(JoinFrame(1, Id(1), "a") + JoinFrame(2, Id(2), "b"));
+  EXPECT_TRUE(peer.is_quiet());
+  peer.Send(JoinFrame(3, Id(3), "c"));
+  EXPECT_EQ(peer.TakeOne().end(), "channel_limit");
+  peer.Send(JoinFrame(3, Id(3), "a"));  // one that is there already
+  EXPECT_TRUE(peer.is_quiet());
+  EXPECT_EQ(driver.relay().channel_count(), 2u);
+  peer.Send(LeaveFrame(2, Id(2)));
+  EXPECT_EQ(driver.relay().channel_count(), 1u);
+  peer.Take();
+  peer.Send(JoinFrame(4, Id(4), "c"));
+  EXPECT_TRUE(peer.is_quiet());
+  EXPECT_EQ(driver.count(End::kChannelLimit), 1u);
+  driver.ExpectNothingLeft();
+}
+
+TEST(Joins, SlotsFromOneTo65535AreBoundAlike) {
+  Driver driver;
+  Peer& peer = driver.Open();
+  uint64_t number = 1;
+  for (const uint16_t slot : std::initializer_list<uint16_t>{1, 2, 1023, 1024, 1025, 65535}) {
+    peer.Send(JoinFrame(slot, Id(number++), "c") + ReceiveFrame(slot, 0));
+    const Seen seen = peer.TakeOne();
+    EXPECT_EQ(seen.type, FrameType::kReceive);
+    EXPECT_EQ(seen.slot, slot);
+  }
+  EXPECT_EQ(driver.relay().client_count(), 6u);
+  driver.ExpectNothingLeft();
+}
+
+TEST(Joins, AMillionNamesLeaveNothingBehind) {
+  Driver driver;
+  Peer& peer = driver.Open();
+  for (int i = 0; i < 1000; ++i) {
+    peer.Send(JoinFrame(1, Id(1), "name" + std::to_string(i)) + LeaveFrame(1, Id(1)));
+    EXPECT_EQ(peer.TakeOne().type, FrameType::kLeave);
+    EXPECT_EQ(driver.relay().channel_count(), 0u);
+  }
+  driver.ExpectNothingLeft();
+}
+
+TEST(Joins, ALiveClientIdIsTakenOverWithItsKeyAndNotWithout) {
+  Driver driver;
+  Peer& older = driver.Open();
+  older.Send(JoinFrame(1, Id(1), "c", "secret") + ReceiveFrame(1));
+  Peer& newer = driver.Open();
+  for (const std::string_view key : {"", "Secret", "secre", "secret1"}) {
+    newer.Send(JoinFrame(5, Id(1), "c", key));
+    const Seen refusal = newer.TakeOne();
+    EXPECT_EQ(refusal.type, FrameType::kLeave);
+    EXPECT_EQ(refusal.end(), "client_live");
+    EXPECT_EQ(refusal.code(), absl::StatusCode::kAlreadyExists);
+    EXPECT_TRUE(older.is_quiet());
+  }
+  newer.Send(JoinFrame(5, Id(1), "c", "secret"));
+  EXPECT_TRUE(newer.is_quiet());
+  const Seen told = older.TakeOne();
+  EXPECT_EQ(told.type, FrameType::kLeave);
+  EXPECT_EQ(told.slot, 1);
+  EXPECT_EQ(told.id, Id(1));
+  EXPECT_EQ(told.end(), "taken_over");
+  EXPECT_EQ(told.code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(driver.relay().client_count(), 1u);
+  older.Send(JoinFrame(1, Id(2), "c"));  // the slot is free
+  EXPECT_TRUE(older.is_quiet());
+  driver.ExpectNothingLeft();
+}
+
+TEST(Joins, AClientWithoutAKeyIsNeverTakenOver) {
+  Driver driver;
+  Peer& older = driver.Open();
+  older.Send(JoinFrame(1, Id(1), "c"));
+  Peer& newer = driver.Open();
+  newer.Send(JoinFrame(1, Id(1), "c", "") + JoinFrame(2, Id(1), "c", "k"));
+  for (const Seen& seen : newer.Take()) EXPECT_EQ(seen.end(), "client_live");
+  EXPECT_EQ(driver.count(End::kClientLive), 2u);
+  driver.ExpectNothingLeft();
+}
+
+TEST(Joins, ATakeoverEndsWhatTheOlderOneDid) {
+  Driver driver;
+  Peer& sender = driver.Joined("c");
+  Peer& worker = driver.Open();
+  worker.Send(JoinFrame(1, Id(1), "c", "k") + ReceiveFrame(1));
+  sender.Send(StartFrame(flag::kRequest, 1, Id(9)));
+  EXPECT_EQ(worker.TakeOne().type, FrameType::kStart);
+  Peer& again = driver.Open();
+  again.Send(JoinFrame(1, Id(1), "c", "k"));
+  EXPECT_EQ(sender.TakeOne().end(), "receiver_lost");
+  EXPECT_EQ(worker.TakeOne().end(), "taken_over");
+  driver.ExpectNothingLeft();
+}
+
+TEST(Joins, LeaveIsEchoedAndTheSlotIsFree) {
+  Driver driver;
+  Peer& peer = driver.Joined("c");
+  peer.Send(LeaveFrame(1, Driver::ClientId(peer)));
+  const Seen echo = peer.TakeOne();
+  EXPECT_EQ(echo.type, FrameType::kLeave);
+  EXPECT_EQ(echo.slot, 1);
+  EXPECT_EQ(echo.id, Driver::ClientId(peer));
+  EXPECT_EQ(echo.code(), absl::StatusCode::kOk);
+  peer.Send(LeaveFrame(1, Driver::ClientId(peer)) + LeaveFrame(3, Id(3)));  // late
+  EXPECT_TRUE(peer.is_quiet());
+  EXPECT_EQ(driver.metrics().late_frames, 2u);
+  peer.Send(JoinFrame(1, Id(5), "c") + LeaveFrame(1, Id(6)));  // another client's id: not this one
+  EXPECT_TRUE(peer.is_quiet());
+  EXPECT_EQ(driver.relay().client_count(), 1u);
+  driver.ExpectNothingLeft();
+}
+
+// ---- Ends ----------------------------------------------------------------------------------------------------------
+
+TEST(Linger, LastsItsTimeAndNoLonger) {
+  Limits limits;
+  limits.linger_time = absl::Milliseconds(500);
+  Driver driver(limits);
+  Peer& peer = driver.Connect();
+  peer.Send("nonsense");
+  EXPECT_TRUE(peer.was_shut());
+  driver.Advance(absl::Milliseconds(499));
+  EXPECT_FALSE(peer.was_closed());
+  driver.Advance(absl::Milliseconds(1));
+  EXPECT_TRUE(peer.was_closed());
+  driver.ExpectNothingLeft();
+}
+
+TEST(Linger, ThrowsAwayItsBytesAndNoMore) {
+  Limits limits;
+  limits.linger_bytes = 100;
+  for (const size_t bytes : {99u, 100u, 101u}) {
+    Driver driver(limits);
+    Peer& peer = driver.Connect();
+    peer.Send("!");  // the one byte that is refused counts
+    EXPECT_TRUE(peer.was_shut());
+    peer.Send(std::string(bytes - 1, 'x'));
+    EXPECT_EQ(peer.was_closed(), bytes > 100) << bytes;
+    driver.ExpectNothingLeft();
+  }
+}
+
+TEST(Linger, EndsWithThePeersInput) {
+  Driver driver;
+  Peer& peer = driver.Connect();
+  peer.Send("nonsense");
+  EXPECT_FALSE(peer.was_closed());
+  peer.CloseInput();
+  EXPECT_TRUE(peer.was_closed());
+  EXPECT_EQ(driver.count(End::kBadPreface), 1u);
+  EXPECT_EQ(driver.count(End::kPeerClosed), 0u);
+  driver.ExpectNothingLeft();
+}
+
+TEST(Goaway, EndsAnIdleConnection) {
+  Driver driver;
+  Peer& peer = driver.Joined("c");
+  peer.Send(ReceiveFrame(1));
+  peer.Send(GoawayFrame());
+  EXPECT_TRUE(peer.was_shut());
+  EXPECT_EQ(driver.count(End::kGoaway), 1u);
+  EXPECT_EQ(driver.relay().client_count(), 0u);
+  peer.CloseInput();
+  EXPECT_TRUE(peer.was_closed());
+  driver.ExpectNothingLeft();
+}
+
+TEST(Goaway, WhatRunsGoesOnAndNothingBegins) {
+  Driver driver;
+  Peer& receiver = driver.Joined("c", 2);
+  receiver.Send(ReceiveFrame(1) + ReceiveFrame(2));
+  Peer& sender = driver.Joined("c", 2);
+  sender.Send(StartFrame(flag::kRequest, 1, Id(9)) + GoawayFrame());
+  sender.CloseInput();  // a half-close behind GOAWAY
+  EXPECT_FALSE(sender.was_shut());
+  EXPECT_EQ(receiver.TakeOne().slot, 1);
+  receiver.Send(GoawayFrame());  // its second client leaves the line
+  EXPECT_FALSE(receiver.was_shut());
+  Peer& other = driver.Joined("c");
+  other.Send(StartFrame(flag::kRequest, 1, Id(10)));
+  EXPECT_TRUE(receiver.is_quiet());
+  receiver.Send(ReceiveFrame(2) + StartFrame(flag::kRequest, 2, Id(11)) + JoinFrame(3, Id(3), "c"));
+  const std::vector<Seen> refused = receiver.Take();
+  ASSERT_EQ(refused.size(), 3u);
+  for (const Seen& seen : refused) EXPECT_EQ(seen.end(), "connection_leaving");
+  receiver.Send(StartFrame(flag::kResponse, 1, Id(9), {.flags = flag::kFin, .body = "done"}));
+  EXPECT_EQ(sender.TakeOne().body(), "done");
+  EXPECT_TRUE(sender.was_closed());
+  EXPECT_TRUE(receiver.was_shut());
+  EXPECT_EQ(driver.count(End::kCompleted), 1u);
+  driver.ExpectNothingLeft();
+}
+
+TEST(Goaway, TheTailOfAResponseArrivesBehindAHalfClose) {
+  Driver driver;
+  Peer& receiver = driver.Joined("c");
+  receiver.Send(ReceiveFrame(1));
+  Peer& sender = driver.Joined("c");
+  sender.Send(StartFrame(flag::kRequest, 1, Id(9)));
+  sender.Stall();
+  receiver.Send(StartFrame(flag::kResponse, 1, Id(9), {.flags = flag::kFin, .body = "tail"}));
+  ASSERT_GT(sender.waiting_bytes(), 0u);
+  sender.Send(GoawayFrame());
+  sender.CloseInput();
+  EXPECT_FALSE(sender.was_closed()) << "bytes that were on their way are lost";
+  sender.Resume();
+  EXPECT_EQ(sender.TakeOne().body(), "tail");
+  driver.Advance(absl::Minutes(1));
+  EXPECT_TRUE(sender.was_closed());
+  driver.ExpectNothingLeft();
+}
+
+TEST(InputEnd, WithoutGoawayIsDeath) {
+  Driver driver;
+  Peer& receiver = driver.Joined("c");
+  receiver.Send(ReceiveFrame(1));
+  Peer& sender = driver.Joined("c");
+  sender.Send(StartFrame(flag::kRequest, 1, Id(9)));
+  EXPECT_EQ(receiver.TakeOne().type, FrameType::kStart);
+  sender.CloseInput();
+  EXPECT_TRUE(sender.was_closed());
+  EXPECT_EQ(driver.count(End::kPeerClosed), 1u);
+  const Seen told = receiver.TakeOne();
+  EXPECT_EQ(told.type, FrameType::kReset);
+  EXPECT_EQ(told.end(), "sender_lost");
+  EXPECT_EQ(told.code(), absl::StatusCode::kCancelled);
+  driver.ExpectNothingLeft();
+}
+
+TEST(InputEnd, BrokenIsDeathEvenBehindGoaway) {
+  Driver driver;
+  Peer& sender = driver.Joined("c");
+  sender.Send(StartFrame(flag::kRequest, 1, Id(9)) + GoawayFrame());
+  sender.CloseInput();
+  EXPECT_FALSE(sender.was_closed());
+  sender.Break();
+  EXPECT_TRUE(sender.was_closed());
+  EXPECT_EQ(driver.count(End::kPeerLost), 1u);
+  EXPECT_EQ(driver.count(End::kSenderLost), 1u);
+  driver.ExpectNothingLeft();
+}
+
+TEST(InputEnd, BothSidesInOneTurnEndTheExchangeOnce) {
+  Driver driver;
+  Peer& receiver = driver.Joined("c");
+  receiver.Send(ReceiveFrame(1));
+  Peer& sender = driver.Joined("c");
+  sender.Send(StartFrame(flag::kRequest, 1, Id(9), {.flags = flag::kIdempotent}));
+  driver.InOneTurn([&] {
+    receiver.Break();
+    sender.Break();
+  });
+  EXPECT_EQ(driver.metrics().requests_ended, 1u);
+  driver.ExpectNothingLeft();
+}
+
+TEST(Connection, CallsForOneThatIsGoneDoNothing) {
+  Driver driver;
+  Peer& peer = driver.Joined("c");
+  const ConnectionId id = peer.connection();
+  peer.Break();
+  uint8_t bytes[] = {1, 2, 3};
+  EXPECT_EQ(driver.relay().OnBytes(id, bytes, driver.now()), 3u);
+  driver.relay().OnInputEnd(id, true, driver.now());
+  driver.relay().OnUnsent(id, 99, driver.now());
+  EXPECT_FALSE(driver.relay().has_effects());
+  driver.ExpectNothingLeft();
+}
+
+}  // namespace
+}  // namespace relay::server

@@ -1,0 +1,35 @@
+// What the subcommands have in common on their command lines.
+
+#ifndef RELAY_TOOLS_RELAY_COMMAND_LINE_H_
+#define RELAY_TOOLS_RELAY_COMMAND_LINE_H_
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
+
+namespace relay::tools {
+
+inline constexpr std::string_view kDefaultServer = "tcp://127.0.0.1:7420";
+
+// Parses, or says on stdout what was asked for, or on stderr what is wrong, and gives the exit code. `help` is written by
+// hand: the order and the words of a page are worth more than what can be generated.
+std::optional<int> ParseCommandLine(CLI::App& app, int argc, const char* const* argv, std::string_view help);
+
+// Says on stderr what is wrong with the command line, and gives the exit code.
+int UsageError(std::string_view command, std::string_view words);
+
+// An option whose value is a time with its unit.
+CLI::Option* AddDuration(CLI::App& app, const std::string& name, std::optional<std::chrono::milliseconds>& value);
+
+// --server, RELAY_SERVER.
+void AddServer(CLI::App& app, std::string& url);
+
+}  // namespace relay::tools
+
+#endif  // RELAY_TOOLS_RELAY_COMMAND_LINE_H_

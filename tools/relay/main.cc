@@ -1,0 +1,59 @@
+// relay: hands the command line to the subcommand that it names.
+
+#include <unistd.h>
+
+#include <csignal>
+#include <string>
+#include <string_view>
+
+#include "tools/relay/command_line.h"
+#include "tools/relay/commands.h"
+#include "tools/relay/exit_codes.h"
+#include "tools/relay/io.h"
+
+namespace {
+
+using namespace std::string_view_literals;
+
+constexpr std::string_view kHelp = R"(relay: sends requests into channels, where free receivers answer them
+
+usage: relay send CHANNEL [OPTION]...      stdin is the request, stdout the answer
+       relay receive CHANNEL [OPTION]...   answers requests, with a command for each
+       relay send --help | relay receive --help | relay --version
+
+Try it, beside a running relayd:
+
+  relay receive shout --exec 'tr a-z A-Z' &
+  echo hello | relay send shout
+
+A channel is a name or a UUID. The server is --server URL, or $RELAY_SERVER, or
+tcp://127.0.0.1:7420.
+
+exit codes; those from 11 to 26 are 10 + the number of the request's status:
+)";
+
+int Print(std::string_view text) {
+  using relay::tools::WriteAll;
+  return WriteAll(STDOUT_FILENO, "stdout", text).ok() ? relay::tools::kExitOk : relay::tools::kExitIo;
+}
+
+int Run(int argc, const char* const* argv) {
+  const std::string_view command = argc > 1 ? argv[1] : "";
+  if (command == "send"sv) return relay::tools::Send(argc - 1, argv + 1);
+  if (command == "receive"sv) return relay::tools::Receive(argc - 1, argv + 1);
+  if (command == "--help"sv || command == "-h"sv || command == "help"sv) {
+    return Print(std::string(kHelp) + relay::tools::ExitCodeTable());
+  }
+  if (command == "--version"sv) return Print("relay " RELAY_VERSION "\n");
+  return relay::tools::UsageError("relay", command.empty() ? "a command is missing: send or receive"
+                                                           : "no command '" + std::string(command) + "'");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  relay::tools::OpenStandardDescriptors();
+  // Who does not read what is written to them is told apart where it is written.
+  std::signal(SIGPIPE, SIG_IGN);
+  return Run(argc, argv);
+}

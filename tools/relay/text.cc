@@ -1,0 +1,111 @@
+#include "tools/relay/text.h"
+
+#include <array>
+#include <charconv>
+#include <cstdio>
+#include <limits>
+
+namespace relay::tools {
+namespace {
+
+struct Unit {
+  std::string_view name;
+  double milliseconds;
+};
+
+constexpr std::array<Unit, 4> kUnits = {{{"ms", 1}, {"s", 1e3}, {"m", 60e3}, {"h", 3600e3}}};
+
+template <typename... Args>
+std::string Format(const char* format, Args... args) {
+  std::array<char, 64> text;
+  std::snprintf(text.data(), text.size(), format, args...);
+  return text.data();
+}
+
+// The bytes of the UTF-8 character that `text` begins with (RFC 3629), or 0 if it begins with none.
+size_t CharacterBytes(std::string_view text) {
+  const auto byte = [text](size_t at) { return static_cast<unsigned char>(text[at]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  const size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  if (first < 0xc2 || first > 0xf4 || text.size() < length) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  }
+  const unsigned char second = byte(1);
+  if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
+      (first == 0xf4 && second > 0x8f)) {
+    return 0;
+  }
+  return length;
+}
+
+bool IsControl(std::string_view character) {
+  const auto first = static_cast<unsigned char>(character[0]);
+  if (first < 0x20 || first == 0x7f) return true;
+  return first == 0xc2 && static_cast<unsigned char>(character[1]) < 0xa0;
+}
+
+}  // namespace
+
+std::optional<std::chrono::milliseconds> ParseDuration(std::string_view text) {
+  if (text == "0") return std::chrono::milliseconds(0);
+  if (text.empty() || text[0] < '0' || text[0] > '9') return std::nullopt;
+  double number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, number, std::chars_format::fixed);
+  if (error != std::errc()) return std::nullopt;
+  const std::string_view unit_name(rest, static_cast<size_t>(end - rest));
+  for (const Unit& unit : kUnits) {
+    if (unit.name != unit_name) continue;
+    const double milliseconds = number * unit.milliseconds + 0.5;
+    if (milliseconds > std::numeric_limits<uint32_t>::max()) return std::nullopt;
+    return std::chrono::milliseconds(static_cast<int64_t>(milliseconds));
+  }
+  return std::nullopt;
+}
+
+std::string FormatBytes(uint64_t bytes) {
+  constexpr std::array<const char*, 6> kNames = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  if (bytes < 1024) return Format("%u B", static_cast<unsigned>(bytes));
+  double value = static_cast<double>(bytes) / 1024;
+  size_t name = 0;
+  while (value >= 1023.95 && name + 1 < kNames.size()) {
+    value /= 1024;
+    ++name;
+  }
+  return Format("%.1f %s", value, kNames[name]);
+}
+
+std::string FormatDuration(std::chrono::nanoseconds duration) {
+  const double seconds = std::chrono::duration<double>(duration).count();
+  if (seconds < 0.9995) return Format(seconds < 0.00995 ? "%.2f ms" : "%.1f ms", seconds * 1e3);
+  if (seconds < 99.95) return Format("%.1f s", seconds);
+  const auto whole = std::chrono::duration_cast<std::chrono::seconds>(duration).count();
+  if (whole < 3600) return Format("%d:%02d", static_cast<int>(whole / 60), static_cast<int>(whole % 60));
+  return Format("%lld:%02d:%02d", static_cast<long long>(whole / 3600), static_cast<int>(whole / 60 % 60),
+                static_cast<int>(whole % 60));
+}
+
+std::string PadLeft(std::string_view text, size_t width) {
+  return std::string(text.size() < width ? width - text.size() : 0, ' ').append(text);
+}
+
+std::string PadRight(std::string_view text, size_t width) {
+  return std::string(text).append(text.size() < width ? width - text.size() : 0, ' ');
+}
+
+std::string Printable(std::string_view text, size_t max_bytes) {
+  std::string printable;
+  while (!text.empty()) {
+    const size_t length = CharacterBytes(text);
+    std::string_view character = text.substr(0, length == 0 ? 1 : length);
+    text.remove_prefix(character.size());
+    if (length == 0 || IsControl(character)) character = "?";
+    if (printable.size() + character.size() > max_bytes) break;
+    printable += character;
+  }
+  return printable;
+}
+
+}  // namespace relay::tools
