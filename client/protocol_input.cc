@@ -67,7 +67,7 @@ void Protocol::OnFrame(Frame frame, Event& event) {
       return OnReset(frame, event);
     case FrameType::kPing:
     case FrameType::kPong:
-      if (frame.payload().size() != 8) return Fault("PING and PONG have 8 bytes", event);
+      if (frame.payload().size() != proto::kPingBytes) return Fault("PING and PONG have 8 bytes", event);
       if (type == FrameType::kPing) {
         proto::AppendFrame(output_, FrameType::kPong, 0, 0, proto::kNilUuid, frame.payload_text());
       }

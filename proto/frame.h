@@ -27,6 +27,9 @@ inline constexpr uint32_t kSmallestMaxPayloadBytes = 64 * 1024;
 inline constexpr uint32_t kSmallestWindowBytes = 64 * 1024;
 inline constexpr uint32_t kSmallestMaxStartBytes = 4 * 1024;
 
+// The payload of PING and PONG.
+inline constexpr size_t kPingBytes = 8;
+
 // What a CHUNK costs beyond its payload, so that empty ones are not free.
 inline constexpr uint64_t kChunkOverheadBytes = kHeaderBytes;
 

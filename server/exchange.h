@@ -54,6 +54,12 @@ struct Exchange : registry::Exchange {
   Deadline deadline{Deadline::Of::kExchange, this};
 };
 
+// The exchange that the frame names, if the client on its slot takes part in it.
+inline Exchange* LiveExchange(const Client* client, const proto::Frame& frame) {
+  if (client == nullptr || client->exchange == nullptr || client->exchange->id != frame.id()) return nullptr;
+  return static_cast<Exchange*>(client->exchange);
+}
+
 // Exchanges come and go with every request: their memory is used again. Thread-compatible.
 class ExchangePool {
  public:

@@ -4,29 +4,13 @@
 #include <limits>
 #include <utility>
 
-#include "proto/channel_name.h"
 #include "proto/messages.h"
-#include "proto/start_block.h"
 
 namespace relay::server {
-namespace {
 
 using proto::Frame;
 using proto::FrameType;
 using State = Session::State;
-
-constexpr size_t kMaxKeyBytes = 64;
-constexpr size_t kPingBytes = 8;
-
-// Takes the same time wherever the texts differ.
-bool SameSecret(std::string_view a, std::string_view b) {
-  if (a.size() != b.size()) return false;
-  unsigned difference = 0;
-  for (size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned>(a[i] ^ b[i]);
-  return difference == 0;
-}
-
-}  // namespace
 
 Relay::Relay(const Limits& limits, const proto::Uuid& server_id, absl::Time start)
     : limits_(limits),
@@ -206,207 +190,6 @@ void Relay::Stop() {
   for (Session* const session : live) Refuse(*session, End::kStopping);
 }
 
-// ---- Frames --------------------------------------------------------------------------------------------------------
-
-std::optional<size_t> Relay::TakePreface(Session& session, std::span<const uint8_t> bytes) {
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  const std::string_view expected = proto::kPreface.substr(0, text.size());
-  if (text.substr(0, expected.size()) != expected) return std::nullopt;
-  if (expected.size() == proto::kPreface.size()) session.state = State::kHello;
-  return expected.size();
-}
-
-End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
-  ++metrics_.frames_read;
-  session.frame_tokens -= 1;
-  if (session.state == State::kHello && (!frame.has_known_type() || frame.type() != FrameType::kHello)) {
-    return End::kBeforeHello;
-  }
-  if (!frame.has_known_type()) {
-    ++metrics_.unknown_frames;
-    return CheckTokens(session);
-  }
-  if (const proto::HeaderFault fault = proto::CheckHeader(frame); fault != proto::HeaderFault::kNone) {
-    words = proto::RuleOf(fault);
-    return End::kBadHeader;
-  }
-  End end = End::kNone;
-  switch (frame.type()) {
-    case FrameType::kHello:
-      end = OnHello(session, frame);
-      break;
-    case FrameType::kWelcome:
-      end = End::kServerFrame;
-      break;
-    case FrameType::kJoin:
-      end = OnJoin(session, frame, words);
-      break;
-    case FrameType::kLeave:
-      end = OnLeave(session, frame);
-      break;
-    case FrameType::kReceive:
-      end = exchanges_.OnReceive(session, session.slots.Find(frame.slot()), frame);
-      break;
-    case FrameType::kStart:
-      end = exchanges_.OnStart(session, session.slots.Find(frame.slot()), frame);
-      if (end == End::kBadStart) {
-        words = proto::RuleOf(proto::CheckStart(frame.payload(), frame.has(proto::flag::kResponse)));
-      }
-      break;
-    case FrameType::kChunk:
-    case FrameType::kEnd:
-      exchanges_.OnBody(session, session.slots.Find(frame.slot()), frame);
-      break;
-    case FrameType::kWindow:
-      end = exchanges_.OnWindow(session.slots.Find(frame.slot()), frame);
-      break;
-    case FrameType::kReset:
-      end = exchanges_.OnReset(session, session.slots.Find(frame.slot()), frame);
-      break;
-    case FrameType::kPing:
-      end = OnPing(session, frame);
-      break;
-    case FrameType::kPong:
-      end = frame.payload().size() == kPingBytes ? End::kNone : End::kMalformed;
-      break;
-    case FrameType::kGoaway:
-      end = OnGoaway(session, frame);
-      break;
-  }
-  if (end != End::kNone || !session.is_live()) return end;
-  if (end = CheckTokens(session); end != End::kNone) return end;
-  if (session.control_frames_owed > limits_.control_frames_owed) return End::kControlFramesOwed;
-  return End::kNone;
-}
-
-void Relay::RefillTokens(Session& session) {
-  const double seconds = absl::ToDoubleSeconds(now_ - session.tokens_at);
-  session.tokens_at = now_;
-  const double frames = limits_.frames_per_second;
-  session.frame_tokens = std::min(std::max(session.frame_tokens, frames), session.frame_tokens + seconds * frames);
-  const double most_resets = std::max<double>(session.reset_tokens, limits_.reset_burst);
-  session.reset_tokens = std::min(most_resets, session.reset_tokens + seconds * limits_.resets_per_second);
-}
-
-End Relay::CheckTokens(Session& session) {
-  if (session.frame_tokens >= 0 && session.reset_tokens >= 0) return End::kNone;
-  RefillTokens(session);
-  if (session.frame_tokens < 0) return End::kFramesPerSecond;
-  return session.reset_tokens < 0 ? End::kResetsPerSecond : End::kNone;
-}
-
-End Relay::OnHello(Session& session, Frame frame) {
-  if (session.state != State::kHello) return End::kSecondHello;
-  v1::Hello hello;
-  if (!proto::ParseMessage(frame.payload_text(), hello)) return End::kMalformed;
-  if (hello.version() != proto::kVersion) return End::kBadVersion;
-  if (hello.observer()) return End::kObserver;
-  session.state = State::kOpen;
-  --unauthenticated_;
-  v1::Welcome welcome;
-  welcome.set_server_id(server_id_.data, proto::kUuidBytes);
-  welcome.set_agent("relayd/" RELAY_VERSION);
-  welcome.set_max_payload_bytes(limits_.max_payload_bytes);
-  welcome.set_initial_window_bytes(limits_.initial_window_bytes);
-  welcome.set_max_window_bytes(limits_.max_window_bytes);
-  welcome.set_max_clients_per_connection(limits_.max_clients_per_connection);
-  welcome.set_max_start_bytes(limits_.max_start_bytes);
-  welcome.set_heartbeat_interval_ms(static_cast<uint32_t>(absl::ToInt64Milliseconds(limits_.heartbeat_interval)));
-  welcome.set_heartbeat_misses(limits_.heartbeat_misses);
-  welcome.set_max_attempts(limits_.attempts);
-  effects_.Send(session, FrameType::kWelcome, 0, proto::kNilUuid, welcome);
-  wheel_.Set(session.deadline, now_ + limits_.heartbeat_interval);
-  return End::kNone;
-}
-
-End Relay::OnJoin(Session& session, Frame frame, std::string_view& words) {
-  v1::Join join;
-  if (!proto::ParseMessage(frame.payload_text(), join)) return End::kMalformed;
-  const std::optional<proto::Uuid> client_id = proto::UuidFromBytes(join.client_id());
-  const std::optional<proto::Uuid> channel_id = proto::UuidFromBytes(join.channel_id());
-  if (!client_id.has_value() || *client_id == proto::kNilUuid || !channel_id.has_value()) {
-    words = "JOIN has a client id, not nil, and a channel id of 16 bytes each";
-    return End::kMalformed;
-  }
-  if (join.key().size() > kMaxKeyBytes) {
-    words = "a takeover key has at most 64 bytes";
-    return End::kMalformed;
-  }
-  const uint16_t slot = frame.slot();
-  if (session.slots.Find(slot) != nullptr) return End::kSlotBound;
-  const std::string& name = join.channel_name();
-  if (!name.empty() && (!proto::CheckChannelName(name).ok() || proto::ChannelId(name) != *channel_id)) {
-    return End::kChannelName;
-  }
-  End refusal = End::kNone;
-  registry::Channel* const channel = registry_.Find(*channel_id);
-  registry::Client* const live = channel == nullptr ? nullptr : channel->FindClient(*client_id);
-  if (session.is_leaving) {
-    refusal = End::kConnectionLeaving;
-  } else if (is_draining_) {
-    refusal = End::kStopping;
-  } else if (live != nullptr &&
-             (join.key().empty() || !SameSecret(join.key(), static_cast<Client*>(live)->takeover_key))) {
-    refusal = End::kClientLive;
-  } else if (session.slots.size() >= limits_.max_clients_per_connection) {
-    refusal = End::kClientLimit;
-  } else if (channel == nullptr && registry_.channel_count() >= limits_.max_channels) {
-    refusal = End::kChannelLimit;
-  }
-  if (refusal != End::kNone) {
-    metrics_.Count(refusal);
-    session.reset_tokens -= 1;
-    Effects::CountOwed(session);
-    effects_.Send(session, FrameType::kLeave, slot, *client_id, StatusOf(refusal));
-    return End::kNone;
-  }
-  if (live != nullptr) {
-    auto& older = static_cast<Client&>(*live);
-    metrics_.Count(End::kTakenOver);
-    effects_.Send(*older.session, FrameType::kLeave, older.slot, older.id, StatusOf(End::kTakenOver));
-    RemoveClient(older);
-  }
-  auto client = std::make_unique<Client>(session, slot);
-  client->id = *client_id;
-  client->takeover_key = join.key();
-  registry_.Open(*channel_id).AddClient(*client);
-  session.slots.Add(std::move(client));
-  return End::kNone;
-}
-
-End Relay::OnLeave(Session& session, Frame frame) {
-  Client* const client = session.slots.Find(frame.slot());
-  if (client == nullptr || client->id != frame.id()) {
-    ++metrics_.late_frames;
-    return End::kNone;
-  }
-  v1::Status status;
-  if (!proto::ParseMessage(frame.payload_text(), status)) return End::kMalformed;
-  metrics_.Count(End::kLeft);
-  RemoveClient(*client);
-  Effects::CountOwed(session);
-  effects_.Send(session, FrameType::kLeave, frame.slot(), frame.id(), StatusOf(End::kLeft));
-  return End::kNone;
-}
-
-End Relay::OnPing(Session& session, Frame frame) {
-  if (frame.payload().size() != kPingBytes) return End::kMalformed;
-  Effects::CountOwed(session);
-  effects_.SendPayload(session, FrameType::kPong, 0, 0, proto::kNilUuid, frame.payload());
-  return End::kNone;
-}
-
-End Relay::OnGoaway(Session& session, Frame frame) {
-  v1::Status status;
-  if (!proto::ParseMessage(frame.payload_text(), status)) return End::kMalformed;
-  session.is_leaving = true;
-  for (Client* const client : session.slots.All()) {
-    if (client->operation == registry::Operation::kWaiting) exchanges_.StopWaiting(*client);
-  }
-  effects_.Touch(session);
-  return End::kNone;
-}
-
 // ---- Ends ----------------------------------------------------------------------------------------------------------
 
 void Relay::RemoveClient(Client& client) {
@@ -516,7 +299,7 @@ void Relay::OnDeadline(Session& session) {
   }
   absl::Time ping_at = session.last_sent + interval;
   if (now_ >= ping_at) {
-    uint8_t payload[kPingBytes];
+    uint8_t payload[proto::kPingBytes];
     proto::StoreBig<uint64_t>(payload, ++session.pings);
     effects_.SendPayload(session, FrameType::kPing, 0, 0, proto::kNilUuid, payload);
     ping_at = now_ + interval;

@@ -238,6 +238,7 @@ TEST_F(FramesTest, ServerThatBreaksTheProtocolIsToldAndLeft) {
   // And it comes again.
   server_.Accept();
   server_.Welcome();
+  Close();
 }
 
 TEST_F(FramesTest, WaitGoesOnOnTheNextConnectionWithWhatIsLeftOfIt) {

@@ -70,22 +70,28 @@ TEST(ChannelName, TakesEveryKindOfUtf8) {
 
 TEST(ChannelName, RefusesEveryKindOfFalseUtf8) {
   for (const std::string& name : {
-           "\x80"s, "\xbf"s,            // a continuation without its beginning
-           "\xc0\x80"s, "\xc1\xbf"s,    // overlong, two bytes
-           "\xe0\x80\x80"s,             // overlong, three
-           "\xe0\x9f\xbf"s,             //
-           "\xf0\x80\x80\x80"s,         // overlong, four
-           "\xf0\x8f\xbf\xbf"s,         //
-           "\xed\xa0\x80"s,             // surrogates
-           "\xed\xbf\xbf"s,             //
-           "\xf4\x90\x80\x80"s,         // past U+10FFFF
-           "\xf5\x80\x80\x80"s,         //
-           "\xfe"s, "\xff"s,            // never
-           "\xc3"s, "\xe6\x97"s,        // cut short at the end
-           "\xf0\x9f\x98"s,             //
-           "\xc3z"s, "\xe6\x97z"s,      // cut short in the middle
-           "\xf0\x9f\x98z"s,            //
-           "\xc3\xc3"s, "ok then \x80"s  //
+           "\x80"s,
+           "\xbf"s,  // a continuation without its beginning
+           "\xc0\x80"s,
+           "\xc1\xbf"s,          // overlong, two bytes
+           "\xe0\x80\x80"s,      // overlong, three
+           "\xe0\x9f\xbf"s,      //
+           "\xf0\x80\x80\x80"s,  // overlong, four
+           "\xf0\x8f\xbf\xbf"s,  //
+           "\xed\xa0\x80"s,      // surrogates
+           "\xed\xbf\xbf"s,      //
+           "\xf4\x90\x80\x80"s,  // past U+10FFFF
+           "\xf5\x80\x80\x80"s,  //
+           "\xfe"s,
+           "\xff"s,  // never
+           "\xc3"s,
+           "\xe6\x97"s,      // cut short at the end
+           "\xf0\x9f\x98"s,  //
+           "\xc3z"s,
+           "\xe6\x97z"s,      // cut short in the middle
+           "\xf0\x9f\x98z"s,  //
+           "\xc3\xc3"s,
+           "ok then \x80"s  //
        }) {
     EXPECT_FALSE(CheckChannelName(name).ok()) << testing::PrintToString(name);
     EXPECT_FALSE(CheckChannelName("a" + name).ok()) << testing::PrintToString(name);

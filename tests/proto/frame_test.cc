@@ -80,8 +80,8 @@ TEST(Frame, KnowsTheTypesOneToThirteen) {
 }
 
 TEST(Frame, TypesBearTheNamesAndNumbersOfTheProtocol) {
-  const std::vector<std::string_view> names = {"HELLO", "WELCOME", "JOIN",   "LEAVE", "RECEIVE", "START", "CHUNK",
-                                               "END",   "WINDOW",  "RESET",  "PING",  "PONG",    "GOAWAY"};
+  const std::vector<std::string_view> names = {"HELLO", "WELCOME", "JOIN",  "LEAVE", "RECEIVE", "START", "CHUNK",
+                                               "END",   "WINDOW",  "RESET", "PING",  "PONG",    "GOAWAY"};
   for (size_t i = 0; i < names.size(); ++i) EXPECT_EQ(NameOf(static_cast<FrameType>(i + 1)), names[i]);
   EXPECT_EQ(NameOf(static_cast<FrameType>(14)), "?");
   EXPECT_EQ(NameOf(static_cast<FrameType>(0)), "?");
@@ -123,8 +123,9 @@ bool FlagsAreInOrder(int type, int flags) {
 
 enum class Place { kNone, kBelongs, kEither };
 
-// "HELLO WELCOME PING PONG GOAWAY bear slot 0 and the nil id; JOIN and RECEIVE a slot of 1 or more and the nil id; LEAVE
-// a slot and, in the id's place, the client id; the rest bear both (a RESET that answers a RECEIVE bears the nil id)."
+// "HELLO WELCOME PING PONG GOAWAY bear slot 0 and the nil id; JOIN and RECEIVE a slot of 1 or more and the nil id;
+// LEAVE a slot and, in the id's place, the client id; the rest bear both (a RESET that answers a RECEIVE bears the nil
+// id)."
 Place SlotOf(int type) {
   for (const int of_connection : {1, 2, 11, 12, 13}) {
     if (type == of_connection) return Place::kNone;
@@ -148,8 +149,8 @@ TEST(CheckHeader, AcceptsExactlyWhatTheTablesAllow) {
       for (const uint16_t slot : std::initializer_list<uint16_t>{0, 1, 65535}) {
         for (const Uuid& id : {kNilUuid, kId}) {
           std::string bytes = Built(static_cast<FrameType>(type), static_cast<uint8_t>(flags), slot, id, "");
-          const bool expected = FlagsAreInOrder(type, flags) && Obeys(SlotOf(type), slot != 0) &&
-                                Obeys(IdOf(type), id != kNilUuid);
+          const bool expected =
+              FlagsAreInOrder(type, flags) && Obeys(SlotOf(type), slot != 0) && Obeys(IdOf(type), id != kNilUuid);
           const HeaderFault fault = CheckHeader(ViewOf(bytes));
           EXPECT_EQ(fault == HeaderFault::kNone, expected)
               << NameOf(static_cast<FrameType>(type)) << " flags " << flags << " slot " << slot;

@@ -36,10 +36,13 @@ TEST(Messages, ThatDoNotParseAreRefused) {
   v1::Hello hello;
   EXPECT_TRUE(ParseMessage("", hello));
   EXPECT_FALSE(ParseMessage("\xff", hello));
-  EXPECT_FALSE(ParseMessage("\x12\x05" "ab", hello));        // agent of 5 bytes, 2 are there
-  EXPECT_FALSE(ParseMessage("\x12\x02\xc3\x28", hello));     // agent that is not UTF-8
-  EXPECT_TRUE(ParseMessage("\x12\x02\xc3\xb6", hello));      // and one that is
-  EXPECT_TRUE(ParseMessage("\x7a\x02zz", hello));            // field 15, which this version does not know
+  EXPECT_FALSE(
+      ParseMessage("\x12\x05"
+                   "ab",
+                   hello));                               // agent of 5 bytes, 2 are there
+  EXPECT_FALSE(ParseMessage("\x12\x02\xc3\x28", hello));  // agent that is not UTF-8
+  EXPECT_TRUE(ParseMessage("\x12\x02\xc3\xb6", hello));   // and one that is
+  EXPECT_TRUE(ParseMessage("\x7a\x02zz", hello));         // field 15, which this version does not know
 }
 
 TEST(Messages, NumbersAreThoseOfTheProtocol) {
@@ -54,13 +57,20 @@ TEST(Messages, NumbersAreThoseOfTheProtocol) {
   welcome.set_heartbeat_interval_ms(8);
   welcome.set_heartbeat_misses(9);
   welcome.set_max_attempts(10);
-  EXPECT_EQ(welcome.SerializeAsString(), "\x0a\x01S\x12\x01" "A\x18\x03\x20\x04\x28\x05\x30\x06\x38\x07\x40\x08\x48\x09\x50\x0a");
+  EXPECT_EQ(welcome.SerializeAsString(),
+            "\x0a\x01S\x12\x01"
+            "A\x18\x03\x20\x04\x28\x05\x30\x06\x38\x07\x40\x08\x48\x09\x50\x0a");
   v1::Join join;
   join.set_client_id("c");
   join.set_channel_id("d");
   join.set_channel_name("e");
   join.set_key("f");
-  EXPECT_EQ(join.SerializeAsString(), "\x0a\x01" "c\x12\x01" "d\x1a\x01" "e\x22\x01" "f");
+  EXPECT_EQ(join.SerializeAsString(),
+            "\x0a\x01"
+            "c\x12\x01"
+            "d\x1a\x01"
+            "e\x22\x01"
+            "f");
   v1::Reset reset;
   reset.mutable_status()->set_code(14);
   reset.mutable_status()->set_message("m");
@@ -68,7 +78,9 @@ TEST(Messages, NumbersAreThoseOfTheProtocol) {
   reset.mutable_status()->set_may_have_run(true);
   reset.mutable_status()->set_retry_after_ms(5);
   reset.set_requeue(true);
-  EXPECT_EQ(reset.SerializeAsString(), "\x0a\x0c\x08\x0e\x12\x01m\x1a\x01" "e\x20\x01\x28\x05\x10\x01");
+  EXPECT_EQ(reset.SerializeAsString(),
+            "\x0a\x0c\x08\x0e\x12\x01m\x1a\x01"
+            "e\x20\x01\x28\x05\x10\x01");
 }
 
 TEST(Messages, CodesFromTheWireAreCanonicalOrUnknown) {

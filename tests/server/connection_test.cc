@@ -218,10 +218,10 @@ TEST(Rates, ErrorsThatAPeerDrawsCountAsResets) {
     EXPECT_FALSE(other.was_shut());
     driver.ExpectNothingLeft();
   };
-  draw(ReceiveFrame(5));                                                // slot not joined
-  draw(StartFrame(flag::kRequest, 5, Id(1)));                           // the same
-  draw(StartFrame(flag::kRequest, 1, Id(99)));                          // id live on another slot
-  draw(JoinFrame(2, Id((1 << 16) + 1), "c"));            // the id of the first connection's client on slot 1
+  draw(ReceiveFrame(5));                        // slot not joined
+  draw(StartFrame(flag::kRequest, 5, Id(1)));   // the same
+  draw(StartFrame(flag::kRequest, 1, Id(99)));  // id live on another slot
+  draw(JoinFrame(2, Id((1 << 16) + 1), "c"));   // the id of the first connection's client on slot 1
 }
 
 // ---- Clients and channels ------------------------------------------------------------------------------------------

@@ -143,6 +143,7 @@ void Peer::Send(std::string_view bytes) {
   if (!was_closed_) {
     auto given = std::make_unique<uint8_t[]>(rest_.size());
     std::memcpy(given.get(), rest_.data(), rest_.size());
+    given_ = {reinterpret_cast<uintptr_t>(given.get()), rest_.size()};
     const size_t taken = driver_.relay_.OnBytes(connection_, {given.get(), rest_.size()}, driver_.now_);
     driver_.turn_bytes_.push_back(std::move(given));
     ASSERT_LE(taken, rest_.size());
@@ -179,8 +180,7 @@ std::vector<Seen> Peer::Take() {
   std::span<uint8_t> rest(reinterpret_cast<uint8_t*>(bytes.data()), bytes.size());
   proto::Frame frame;
   while (proto::DecodeFrame(rest, UINT32_MAX, frame) == proto::Decoded::kFrame) {
-    frames.push_back(
-        {frame.type(), frame.flags(), frame.slot(), frame.id(), std::string(frame.payload_text())});
+    frames.push_back({frame.type(), frame.flags(), frame.slot(), frame.id(), std::string(frame.payload_text())});
     rest = rest.subspan(frame.bytes().size());
   }
   EXPECT_TRUE(rest.empty()) << "the relay wrote a part of a frame";
@@ -311,7 +311,7 @@ void Driver::CarryOut(const Effect& effect, std::vector<Peer*>& written) {
     peer->slices_.clear();
   }
   for (const std::span<const uint8_t> slice : effect.write) {
-    peer->slices_.push_back({slice.data(), slice.size()});
+    peer->slices_.push_back({reinterpret_cast<uintptr_t>(slice.data()), slice.size()});
     std::string& to = peer->is_stalled_ ? peer->waiting_ : peer->inbox_;
     to.append(reinterpret_cast<const char*>(slice.data()), slice.size());
   }

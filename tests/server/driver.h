@@ -47,7 +47,7 @@ struct Seen {
 
 // What a START is made of.
 struct StartOptions {
-  uint8_t flags = 0;  // beside REQUEST or RESPONSE
+  uint8_t flags = 0;       // beside REQUEST or RESPONSE
   std::string start = {};  // the bytes in the place of the Start message
   std::string body = {};
   uint32_t timeout_ms = 0;
@@ -100,12 +100,17 @@ class Peer {
   // Whether nothing has come.
   bool is_quiet() const { return inbox_.empty(); }
 
-  // The slices of the last turn that wrote to this peer, where they stood, and what was in them.
-  struct Slice {
-    const uint8_t* data;
+  // Where bytes stood; compared, never read.
+  struct Place {
+    uintptr_t begin;
     size_t size;
+
+    bool contains(const Place& other) const { return begin <= other.begin && other.begin + other.size <= begin + size; }
   };
-  const std::vector<Slice>& last_slices() const { return slices_; }
+  // The slices of the last turn that wrote to this peer.
+  const std::vector<Place>& last_slices() const { return slices_; }
+  // What the relay was given by the last Send.
+  const Place& last_given() const { return given_; }
 
   bool was_shut() const { return was_shut_; }
   bool was_closed() const { return was_closed_; }
@@ -122,7 +127,8 @@ class Peer {
   std::string inbox_;    // came from the relay, not yet looked at
   std::string waiting_;  // written by the relay while stalled
   size_t reported_unsent_ = 0;
-  std::vector<Slice> slices_;
+  std::vector<Place> slices_;
+  Place given_ = {};
   bool is_stalled_ = false;
   bool was_shut_ = false;
   bool was_closed_ = false;

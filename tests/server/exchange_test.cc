@@ -30,7 +30,8 @@ TEST(Exchange, IsOneFrameEachWayWhereItFits) {
   EXPECT_EQ(start.block().other_client(), Driver::ClientId(sender));
   EXPECT_EQ(start.block().attempt(), 1);
   EXPECT_EQ(start.block().timeout_ms(), 0u);
-  receiver.Send(StartFrame(flag::kResponse, 1, Id(9), {.flags = kFin | flag::kReceive, .start = "T", .body = "answer"}));
+  receiver.Send(
+      StartFrame(flag::kResponse, 1, Id(9), {.flags = kFin | flag::kReceive, .start = "T", .body = "answer"}));
   const Seen answer = sender.TakeOne();
   EXPECT_EQ(answer.type, FrameType::kStart);
   EXPECT_EQ(answer.flags, flag::kResponse | kFin);  // RECEIVE is cleared

@@ -67,8 +67,14 @@ TEST(Handshake, FramesRightBehindHelloCount) {
 
 TEST(Handshake, AWrongPrefaceIsToldSo) {
   const std::string_view openings[] = {
-      "GET / HTTP/1.1\r\nHost: x\r\n\r\n", std::string_view("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11),
-      "RELAY/2\n", "relay/1\n", "RELAY/1\r\n", "\n", std::string_view("\0", 1), "\xff\xfe\xfd",
+      "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+      std::string_view("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11),
+      "RELAY/2\n",
+      "relay/1\n",
+      "RELAY/1\r\n",
+      "\n",
+      std::string_view("\0", 1),
+      "\xff\xfe\xfd",
   };
   Driver driver;
   for (const std::string_view opening : openings) {
@@ -179,7 +185,8 @@ TEST(Handshake, HelloComesInTimeWhateverTricklesIn) {
     const std::string most = kOpening.substr(0, kOpening.size() - 1);
     for (int second = 1; second <= 9; ++second) {
       driver.Advance(absl::Seconds(1));
-      slow.Send(second == 1 ? most.substr(0, most.size() - 8) : most.substr(most.size() - 10 + static_cast<size_t>(second), 1));
+      slow.Send(second == 1 ? most.substr(0, most.size() - 8)
+                            : most.substr(most.size() - 10 + static_cast<size_t>(second), 1));
     }
     EXPECT_TRUE(slow.is_quiet());
     driver.Advance(absl::Milliseconds(in_time ? 999 : 1000));

@@ -168,8 +168,8 @@ TEST(Line, ARequestInTheMomentTheWaitRunsOutIsNeitherLostNorDoubled) {
   } while (std::next_permutation(order.begin(), order.end()));
 }
 
-// One receiver of 50 ms among three of 1 ms, requests always waiting. Work goes to whoever asks, so in a second the slow
-// one takes 20 and each fast one 1000.
+// One receiver of 50 ms among three of 1 ms, requests always waiting. Work goes to whoever asks, so in a second the
+// slow one takes 20 and each fast one 1000.
 TEST(Line, ASlowReceiverGetsItsShareAndNoMore) {
   Driver driver;
   Peer& sender = driver.Joined("c", 8);
@@ -202,8 +202,8 @@ TEST(Line, ASlowReceiverGetsItsShareAndNoMore) {
     driver.Advance(absl::Milliseconds(1));
     for (Worker& worker : workers) {
       if (worker.id == proto::kNilUuid || worker.free_at_ms > now_ms + 1) continue;
-      worker.peer->Send(
-          StartFrame(flag::kResponse, 1, std::exchange(worker.id, proto::kNilUuid), {.flags = flag::kFin | flag::kReceive}));
+      worker.peer->Send(StartFrame(flag::kResponse, 1, std::exchange(worker.id, proto::kNilUuid),
+                                   {.flags = flag::kFin | flag::kReceive}));
       ++worker.done;
     }
     for (const Seen& seen : sender.Take()) {

@@ -46,6 +46,8 @@ struct Sent {
   }
 };
 
+inline std::string ChannelName(size_t i) { return "channel-" + std::to_string(i); }
+
 struct Counts {
   uint64_t events = 0;
   uint64_t assignments = 0;
