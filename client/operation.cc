@@ -8,6 +8,7 @@
 
 #include "client/link.h"
 #include "client/wire.h"
+#include "proto/utf8.h"
 
 namespace relay::client {
 namespace {
@@ -183,7 +184,7 @@ Status Operation::Finish(std::string bytes, const Status& status, const Metadata
       v1::End end;
       if (!status.ok()) ToWire(Status(status.code(), status.message()), *end.mutable_status());
       for (const auto& [key, value] : trailing) {
-        if (!IsUtf8(key)) return InvalidArgumentError("a name in metadata is UTF-8");
+        if (!proto::IsUtf8(key)) return InvalidArgumentError("a name in metadata is UTF-8");
       }
       ToWire(trailing, *end.mutable_metadata());
       if (end.ByteSizeLong() > max_start_bytes_) {

@@ -5,43 +5,9 @@
 
 #include "proto/channel_name.h"
 #include "proto/messages.h"
+#include "proto/utf8.h"
 
 namespace relay::client {
-namespace {
-
-// The bytes of the character that `text` begins with, 0 where it begins with none (RFC 3629: no overlong forms, no
-// surrogates, nothing past U+10FFFF).
-size_t CharacterBytes(std::string_view text) {
-  const auto byte = [text](size_t at) { return static_cast<unsigned char>(text[at]); };
-  const unsigned lead = byte(0);
-  if (lead < 0x80) return 1;
-  const size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-  if (lead < 0xc2 || lead > 0xf4 || length > text.size()) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  const unsigned second = byte(1);
-  const bool is_misshapen = (lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f) ||
-                            (lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second > 0x8f);
-  return is_misshapen ? 0 : length;
-}
-
-std::string AsUtf8(std::string_view text) {
-  std::string result;
-  while (!text.empty()) {
-    const size_t bytes = CharacterBytes(text);
-    if (bytes == 0) {
-      result += '?';
-    } else {
-      result += text.substr(0, bytes);
-    }
-    text.remove_prefix(std::max<size_t>(bytes, 1));
-  }
-  return result;
-}
-
-}  // namespace
-
 proto::Uuid ToWire(const Uuid& id) {
   proto::Uuid wire;
   std::memcpy(wire.data, id.bytes.data(), id.bytes.size());
@@ -56,7 +22,7 @@ Uuid FromWire(const proto::Uuid& id) {
 
 void ToWire(const Status& status, v1::Status& wire) {
   wire.set_code(static_cast<uint32_t>(status.code()));
-  wire.set_message(AsUtf8(proto::Shortened(status.message(), kMaxMessageBytes)));
+  wire.set_message(proto::AsUtf8(proto::Shortened(status.message(), kMaxMessageBytes)));
   wire.set_end(status.end());
   wire.set_may_have_run(status.may_have_run());
   wire.set_retry_after_ms(static_cast<uint32_t>(status.retry_after().count()));
@@ -92,10 +58,10 @@ Metadata FromWire(const google::protobuf::RepeatedPtrField<v1::Field>& wire) {
 }
 
 StatusOr<v1::Start> MakeStart(std::string_view method, std::string_view content_type, const Metadata& metadata) {
-  if (!IsUtf8(method)) return InvalidArgumentError("a method is UTF-8");
-  if (!IsUtf8(content_type)) return InvalidArgumentError("a content type is UTF-8");
+  if (!proto::IsUtf8(method)) return InvalidArgumentError("a method is UTF-8");
+  if (!proto::IsUtf8(content_type)) return InvalidArgumentError("a content type is UTF-8");
   const bool keys_are_utf8 =
-      std::all_of(metadata.begin(), metadata.end(), [](const auto& field) { return IsUtf8(field.first); });
+      std::all_of(metadata.begin(), metadata.end(), [](const auto& field) { return proto::IsUtf8(field.first); });
   if (!keys_are_utf8) return InvalidArgumentError("a name in metadata is UTF-8");
   v1::Start start;
   start.set_method(std::string(method));
@@ -105,14 +71,5 @@ StatusOr<v1::Start> MakeStart(std::string_view method, std::string_view content_
 }
 
 Status CheckChannel(std::string_view channel) { return FromAbsl(proto::CheckChannelName(channel)); }
-
-bool IsUtf8(std::string_view text) {
-  while (!text.empty()) {
-    const size_t bytes = CharacterBytes(text);
-    if (bytes == 0) return false;
-    text.remove_prefix(bytes);
-  }
-  return true;
-}
 
 }  // namespace relay::client

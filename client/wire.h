@@ -36,8 +36,6 @@ StatusOr<v1::Start> MakeStart(std::string_view method, std::string_view content_
 // INVALID_ARGUMENT with the rule, where a channel's name is none.
 Status CheckChannel(std::string_view channel);
 
-bool IsUtf8(std::string_view text);
-
 }  // namespace relay::client
 
 #endif  // RELAY_CLIENT_WIRE_H_

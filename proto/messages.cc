@@ -21,13 +21,6 @@ absl::StatusCode CodeFromWire(uint32_t code) {
 
 std::string NameOf(absl::StatusCode code) { return absl::StatusCodeToString(code); }
 
-std::string_view Shortened(std::string_view text, size_t max_bytes) {
-  if (text.size() <= max_bytes) return text;
-  size_t end = max_bytes;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-  return text.substr(0, end);
-}
-
 void SilenceProtobuf() { google::protobuf::SetLogHandler(nullptr); }
 
 }  // namespace relay::proto

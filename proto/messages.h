@@ -29,9 +29,6 @@ absl::StatusCode CodeFromWire(uint32_t code);
 // "DEADLINE_EXCEEDED".
 std::string NameOf(absl::StatusCode code);
 
-// The first `max_bytes` bytes of `text`, not cutting through a character.
-std::string_view Shortened(std::string_view text, size_t max_bytes);
-
 // Keeps protobuf from writing about what peers send to stderr. Once, before other threads start.
 void SilenceProtobuf();
 

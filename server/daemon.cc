@@ -108,7 +108,8 @@ void Daemon::EndTurn() {
     for (const Notice& notice : relay_.notices()) Log(notice);
     for (const Effect& effect : effects) CarryOut(effect);
     relay_.EndTurn();
-    for (Link* const link : std::exchange(written_, {})) link->ReportUnsent();
+    for (Link* const link : written_) link->ReportUnsent();
+    written_.clear();
   }
   if (const auto next = relay_.next_deadline(); next != timer_at_) {
     timer_at_ = next;

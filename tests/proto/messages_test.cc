@@ -92,13 +92,5 @@ TEST(Messages, CodesFromTheWireAreCanonicalOrUnknown) {
   EXPECT_EQ(NameOf(absl::StatusCode::kDeadlineExceeded), "DEADLINE_EXCEEDED");
 }
 
-TEST(Shortened, NeverCutsThroughACharacter) {
-  const std::string text = "a\xc3\xb6\xf0\x9f\x98\x80z";  // 1, 2, 4 and 1 bytes
-  const size_t kept[] = {0, 1, 1, 3, 3, 3, 3, 7, 8, 8};
-  for (size_t most = 0; most < std::size(kept); ++most) {
-    EXPECT_EQ(Shortened(text, most), text.substr(0, kept[most])) << most;
-  }
-}
-
 }  // namespace
 }  // namespace relay::proto

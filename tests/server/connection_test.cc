@@ -182,6 +182,28 @@ TEST(Rates, ResetsAreBoundedByBurstAndRate) {
   }
 }
 
+TEST(Rates, TimeEarnsResetsBack) {
+  Limits limits;
+  limits.reset_burst = 20;
+  limits.resets_per_second = 5;
+  Driver driver(limits);
+  Peer& peer = driver.Joined("c");
+  const std::string reset = ResetFrame(1, Id(7), absl::StatusCode::kCancelled);
+  for (int i = 0; i < 20; ++i) peer.Send(reset);
+  for (int i = 0; i < 5; ++i) {
+    driver.Advance(absl::Milliseconds(250));  // 1.25 each, of which 0.25 stays
+    peer.Send(reset);
+    EXPECT_FALSE(peer.was_shut());
+  }
+  driver.Advance(absl::Milliseconds(250));
+  peer.Send(reset + reset);
+  EXPECT_FALSE(peer.was_shut());
+  peer.Take();
+  peer.Send(reset);
+  peer.ExpectRefused(End::kResetsPerSecond);
+  driver.ExpectNothingLeft();
+}
+
 TEST(Rates, StartAndResetAtWireSpeedIsCutAndReceiversAreFreedAgain) {
   Limits limits;
   limits.reset_burst = 100;

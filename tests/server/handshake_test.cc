@@ -221,6 +221,24 @@ TEST(Handshake, ConnectionsAreAtMostMaxConnections) {
   driver.ExpectNothingLeft();
 }
 
+TEST(Handshake, RefusedConnectionsThatLingerAreBoundedAndTakeNobodysPlace) {
+  Limits limits;
+  limits.max_connections = 2;
+  Driver driver(limits);
+  Peer& first = driver.Open();
+  driver.Open();
+  driver.Connect().ExpectRefused(End::kMaxConnections);
+  driver.Connect().ExpectRefused(End::kMaxConnections);
+  Peer& fifth = driver.Connect();  // twice max_connections are there: no last words
+  EXPECT_TRUE(fifth.was_closed());
+  EXPECT_TRUE(fifth.is_quiet());
+  EXPECT_EQ(driver.count(End::kMaxConnections), 3u);
+  EXPECT_EQ(driver.relay().connection_count(), 4u);
+  first.Break();
+  EXPECT_FALSE(driver.Open().was_shut());
+  driver.ExpectNothingLeft();
+}
+
 TEST(Handshake, ConnectionsWithoutHelloAreAtMostMaxUnauthenticated) {
   Limits limits;
   limits.max_unauthenticated = 2;

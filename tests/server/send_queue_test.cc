@@ -208,6 +208,23 @@ TEST_F(WindowsOwedTest, OnesTowardAReceiverGoWithIt) {
   EXPECT_EQ(sender_->TakeOne().end(), "receiver_lost");
 }
 
+TEST_F(WindowsOwedTest, OnesTowardAReceiverThatGaveTheRequestBackAreForgotten) {
+  Peer& next = driver_.Joined("d");
+  Peer& worker = driver_.Joined("d");
+  worker.Send(ReceiveFrame(1));
+  next.Send(StartFrame(flag::kRequest, 1, Id(10), {.flags = flag::kIdempotent}));
+  worker.Take();
+  worker.ReportUnsent(2001);
+  next.Send(WindowFrame(flag::kResponse, 1, Id(10), 64 * kKiB + 7));
+  worker.Send(ResetFrame(1, Id(10), absl::StatusCode::kUnavailable, /*requeue=*/true));
+  worker.ReportUnsent(0);
+  EXPECT_TRUE(worker.is_quiet());
+  worker.Send(ReceiveFrame(1));  // it is told to whoever has the request next
+  const std::vector<Seen> seen = worker.Take();
+  ASSERT_EQ(seen.size(), 2u);
+  EXPECT_EQ(seen[1].window(), 64 * kKiB + 7);
+}
+
 // The turn itself writes more than the mark, and the system takes all of it at once: nothing is ever unsent.
 TEST_F(WindowsOwedTest, AWindowBesideALargeTurnIsNotLost) {
   driver_.InOneTurn([&] {

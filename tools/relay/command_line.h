@@ -17,8 +17,8 @@ namespace relay::tools {
 
 inline constexpr std::string_view kDefaultServer = "tcp://127.0.0.1:7420";
 
-// Parses, or says on stdout what was asked for, or on stderr what is wrong, and gives the exit code. `help` is written by
-// hand: the order and the words of a page are worth more than what can be generated.
+// Parses, or says on stdout what was asked for, or on stderr what is wrong, and gives the exit code. `help` is written
+// by hand: the order and the words of a page are worth more than what can be generated.
 std::optional<int> ParseCommandLine(CLI::App& app, int argc, const char* const* argv, std::string_view help);
 
 // Says on stderr what is wrong with the command line, and gives the exit code.

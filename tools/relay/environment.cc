@@ -8,8 +8,8 @@ namespace relay::tools {
 namespace {
 
 constexpr std::string_view kMetadataPrefix = "RELAY_META_";
-constexpr std::array<std::string_view, 7> kNames = {"RELAY_CHANNEL",      "RELAY_REQUEST_ID", "RELAY_SENDER_ID",
-                                                    "RELAY_METHOD",       "RELAY_CONTENT_TYPE", "RELAY_ATTEMPT",
+constexpr std::array<std::string_view, 7> kNames = {"RELAY_CHANNEL",   "RELAY_REQUEST_ID",   "RELAY_SENDER_ID",
+                                                    "RELAY_METHOD",    "RELAY_CONTENT_TYPE", "RELAY_ATTEMPT",
                                                     "RELAY_TIMEOUT_MS"};
 
 bool IsOurs(std::string_view variable) {
@@ -27,8 +27,8 @@ using Variables = std::vector<std::pair<std::string, std::string>>;
 
 void Add(Variables& variables, std::string name, std::string_view value) {
   if (value.find('\0') != std::string_view::npos) return;
-  const auto same =
-      std::find_if(variables.begin(), variables.end(), [&name](const auto& variable) { return variable.first == name; });
+  const auto same = std::find_if(variables.begin(), variables.end(),
+                                 [&name](const auto& variable) { return variable.first == name; });
   if (same == variables.end()) {
     variables.emplace_back(std::move(name), value);
   } else {

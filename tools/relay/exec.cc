@@ -52,7 +52,8 @@ class Execution {
   }
 
  private:
-  // What the command has started may hold its stdout open when it has itself ended: that is waited for, as a shell does.
+  // What the command has started may hold its stdout open when it has itself ended: that is waited for, as a shell
+  // does.
   bool is_over() const { return has_ended_ && (!child_.output().is_open() || is_killed_); }
 
   void Turn() {
@@ -157,8 +158,8 @@ std::vector<std::string> OwnEnvironment() {
 }  // namespace
 
 Status RunCommand(Request& request, const std::string& channel, const std::string& command, Tally& tally) {
-  const StatusOr<std::unique_ptr<Child>> child = Child::Start(
-      command, CommandEnvironment(request.info(), channel, request.remaining(), OwnEnvironment()));
+  const StatusOr<std::unique_ptr<Child>> child =
+      Child::Start(command, CommandEnvironment(request.info(), channel, request.remaining(), OwnEnvironment()));
   if (!child.ok()) {
     const Status finished = request.Finish(child.status());
     return finished.ok() ? child.status() : finished;

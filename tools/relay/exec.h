@@ -11,9 +11,10 @@
 
 namespace relay::tools {
 
-// Runs `command` with /bin/sh and finishes the request. Its stderr goes to ours; the last line of it is in the message of the
-// status where it fails. A command need not read its stdin, and may answer before it has. When the request ends first
-// (cancelled, out of time), the command gets SIGTERM, and after 5 s SIGKILL. Returns what the request was finished with.
+// Runs `command` with /bin/sh and finishes the request. Its stderr goes to ours; the last line of it is in the message
+// of the status where it fails. A command need not read its stdin, and may answer before it has. When the request ends
+// first (cancelled, out of time), the command gets SIGTERM, and after 5 s SIGKILL. Returns what the request was
+// finished with.
 Status RunCommand(Request& request, const std::string& channel, const std::string& command, Tally& tally);
 
 }  // namespace relay::tools

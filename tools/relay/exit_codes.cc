@@ -43,7 +43,8 @@ int ExitCodeOf(StatusCode code) { return code == StatusCode::kOk ? kExitOk : kEx
 std::string ExitCodeTable() {
   std::string table;
   AddLine(table, kExitOk, "OK", "all of it");
-  for (const Meaning& meaning : kMeanings) AddLine(table, ExitCodeOf(meaning.code), NameOf(meaning.code), meaning.words);
+  for (const Meaning& meaning : kMeanings)
+    AddLine(table, ExitCodeOf(meaning.code), NameOf(meaning.code), meaning.words);
   AddLine(table, kExitUsage, "usage", "the command line was not understood");
   AddLine(table, kExitNoInput, "no input", "the file of --file cannot be opened");
   AddLine(table, kExitIo, "I/O", "reading the request or writing to stdout failed");

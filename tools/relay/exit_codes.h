@@ -11,7 +11,8 @@
 namespace relay::tools {
 
 inline constexpr int kExitOk = 0;
-// The rest of the range belongs to the statuses: 11 to 26, clear of sysexits.h (64 to 78) and of the shell (126 and up).
+// The rest of the range belongs to the statuses: 11 to 26, clear of sysexits.h (64 to 78) and of the shell (126 and
+// up).
 inline constexpr int kExitStatusBase = 10;
 inline constexpr int kExitUsage = 64;
 inline constexpr int kExitNoInput = 66;

@@ -17,8 +17,8 @@ using namespace std::string_view_literals;
 
 constexpr std::string_view kHelp = R"(relay: sends requests into channels, where free receivers answer them
 
-usage: relay send CHANNEL [OPTION]...      stdin is the request, stdout the answer
-       relay receive CHANNEL [OPTION]...   answers requests, with a command for each
+usage: relay send CHANNEL [OPTION]...     stdin: the request, stdout: the answer
+       relay receive CHANNEL [OPTION]...  answers requests, a command for each
        relay send --help | relay receive --help | relay --version
 
 Try it, beside a running relayd:
@@ -45,8 +45,8 @@ int Run(int argc, const char* const* argv) {
     return Print(std::string(kHelp) + relay::tools::ExitCodeTable());
   }
   if (command == "--version"sv) return Print("relay " RELAY_VERSION "\n");
-  return relay::tools::UsageError("relay", command.empty() ? "a command is missing: send or receive"
-                                                           : "no command '" + std::string(command) + "'");
+  return relay::tools::UsageError(
+      "relay", command.empty() ? "a command is missing: send or receive" : "no command '" + std::string(command) + "'");
 }
 
 }  // namespace

@@ -60,8 +60,8 @@ void Progress::Run() {
   const net::MutexLock lock(mutex_);
   while (!finishing_) {
     changed_.wait_for(mutex_, kRedrawInterval);
-    const bool is_long = sent_bytes_ + received_bytes_ > kLongBodyBytes ||
-                         std::chrono::steady_clock::now() - started_ > kLongTime;
+    const bool is_long =
+        sent_bytes_ + received_bytes_ > kLongBodyBytes || std::chrono::steady_clock::now() - started_ > kLongTime;
     if (!finishing_ && is_long) Draw();
   }
 }

@@ -20,8 +20,9 @@ of these as you like, anywhere: each request goes to one of them.
 
 the work; without either, bodies go to stdout and the answers are empty
   --exec COMMAND    run COMMAND with /bin/sh for each request: the body is its
-                    stdin, its stdout the answer, both as they come. If it fails,
-                    the sender gets INTERNAL with the last line of its stderr
+                    stdin, its stdout the answer, both as they come. If it
+                    fails, the sender gets INTERNAL and the last line of its
+                    stderr
   --echo            answer with what was asked
 
 how much of it
@@ -42,7 +43,8 @@ as page-size=4 RELAY_META_PAGE_SIZE; values whose keys give the same name are
 joined by newlines. If the sender gives up, COMMAND and all that it has started
 get SIGTERM, and SIGKILL 5 s later.
 
-Ctrl-C, or SIGTERM: finishes what runs, takes no more; a second one stops at once.
+Ctrl-C or SIGTERM: finishes what runs, takes no more. A second one: stops at
+once.
 Exit code 0: all went well. 14, DEADLINE_EXCEEDED: the wait ran out and nothing,
 or less than the count, had come. The others: relay --help.
 )";
@@ -60,8 +62,7 @@ int Receive(int argc, const char* const* argv) {
   CLI::Option* const exec = app.add_option("--exec", arguments.command);
   CLI::Option* const echo = app.add_flag("--echo")->excludes(exec);
   app.add_option("--concurrency", arguments.concurrency)->check(CLI::Range(size_t{1}, kMaxConcurrency));
-  app.add_option("--count", arguments.count)
-      ->check(CLI::Range(size_t{1}, kMaxCount));
+  app.add_option("--count", arguments.count)->check(CLI::Range(size_t{1}, kMaxCount));
   AddDuration(app, "--wait", arguments.wait);
   CLI::Option* const verbose = app.add_flag("-v,--verbose");
   CLI::Option* const quiet = app.add_flag("-q,--quiet")->excludes(verbose);
@@ -72,7 +73,8 @@ int Receive(int argc, const char* const* argv) {
   if (*verbose) arguments.talk = ReceiveArguments::Talk::kEveryRequest;
   if (*quiet) arguments.talk = ReceiveArguments::Talk::kQuiet;
   if (arguments.work == ReceiveArguments::Work::kStdout && arguments.concurrency > 1) {
-    return UsageError("relay receive", "--concurrency: bodies go to stdout one at a time; use --exec or --echo with it");
+    return UsageError("relay receive",
+                      "--concurrency: bodies go to stdout one at a time; use --exec or --echo with it");
   }
   return Receiver(std::move(arguments)).Run();
 }

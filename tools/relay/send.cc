@@ -28,8 +28,8 @@ namespace {
 
 constexpr std::string_view kHelp = R"(usage: relay send CHANNEL [OPTION]...
 
-Sends one request into CHANNEL (a name or a UUID) and writes the answer to stdout,
-both as they come. The receiver that has been free longest gets it.
+Sends one request into CHANNEL (a name or a UUID) and writes the answer to
+stdout, both as they come. The receiver that has been free longest gets it.
 
 the request
   --file FILE          its body is this file instead of stdin; '-' is stdin
@@ -88,15 +88,18 @@ std::optional<int> Parse(int argc, const char* const* argv, Arguments& arguments
   app.add_option("--method", arguments.options.method);
   app.add_option("--content-type", arguments.options.content_type);
   std::vector<std::string> fields;
-  app.add_option("--meta", fields)->take_all()->expected(1)->allow_extra_args(false)->check([](const std::string& text) {
-    return text.find('=') == std::string::npos || text[0] == '=' ? "'" + text + "' is not KEY=VALUE" : "";
-  });
+  app.add_option("--meta", fields)
+      ->take_all()
+      ->expected(1)
+      ->allow_extra_args(false)
+      ->check([](const std::string& text) {
+        return text.find('=') == std::string::npos || text[0] == '=' ? "'" + text + "' is not KEY=VALUE" : "";
+      });
   AddDuration(app, "--timeout", arguments.options.timeout);
   app.add_flag("--idempotent", arguments.options.idempotent);
   app.add_flag("--require-receiver", arguments.options.require_receiver);
   app.add_flag("--show-meta", arguments.show_meta);
-  CLI::Option* const repeat = app.add_option("--repeat", arguments.repeat)
-                                  ->check(CLI::Range(size_t{1}, kMaxCount));
+  CLI::Option* const repeat = app.add_option("--repeat", arguments.repeat)->check(CLI::Range(size_t{1}, kMaxCount));
   app.add_option("--concurrency", arguments.concurrency)->check(CLI::Range(size_t{1}, kMaxConcurrency))->needs(repeat);
   if (const std::optional<int> code = ParseCommandLine(app, argc, argv, kHelp)) return code;
   for (const std::string& field : fields) arguments.options.metadata.push_back(SplitField(field));

@@ -14,8 +14,8 @@ namespace relay::tools {
 // Made before any other thread is, so that all of them leave the two signals to it. Thread-safe.
 class StopSignals {
  public:
-  // Both on the thread of this object. `stop` with the first signal; false: there is nothing to wait for. `end` with the
-  // second one, or then; the process ends behind it with the code that a shell gives for that signal.
+  // Both on the thread of this object. `stop` with the first signal; false: there is nothing to wait for. `end` with
+  // the second one, or then; the process ends behind it with the code that a shell gives for that signal.
   StopSignals(std::function<bool()> stop, std::function<void()> end);
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <limits>
 
+#include "proto/utf8.h"
+
 namespace relay::tools {
 namespace {
 
@@ -20,24 +22,6 @@ std::string Format(const char* format, Args... args) {
   std::array<char, 64> text;
   std::snprintf(text.data(), text.size(), format, args...);
   return text.data();
-}
-
-// The bytes of the UTF-8 character that `text` begins with (RFC 3629), or 0 if it begins with none.
-size_t CharacterBytes(std::string_view text) {
-  const auto byte = [text](size_t at) { return static_cast<unsigned char>(text[at]); };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return 1;
-  const size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  const unsigned char second = byte(1);
-  if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
-      (first == 0xf4 && second > 0x8f)) {
-    return 0;
-  }
-  return length;
 }
 
 bool IsControl(std::string_view character) {
@@ -98,7 +82,7 @@ std::string PadRight(std::string_view text, size_t width) {
 std::string Printable(std::string_view text, size_t max_bytes) {
   std::string printable;
   while (!text.empty()) {
-    const size_t length = CharacterBytes(text);
+    const size_t length = proto::CharacterBytes(text);
     std::string_view character = text.substr(0, length == 0 ? 1 : length);
     text.remove_prefix(character.size());
     if (length == 0 || IsControl(character)) character = "?";
