@@ -1,6 +1,7 @@
 #include "server/relay.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -129,6 +130,8 @@ void Relay::OnUnsent(ConnectionId id, size_t bytes, absl::Time now) {
   Session* const session = Find(id);
   if (session == nullptr) return;
   if (bytes < session->unsent_bytes) session->control_frames_owed = 0;  // the peer reads
+  // That is the one sign of life that a peer gives whose input has ended.
+  if (session->input_ended && bytes != session->unsent_bytes) session->last_read = now_;
   session->unsent_bytes = bytes;
   if (session->is_live()) {
     exchanges_.SendOwedWindows(*session);
@@ -208,6 +211,13 @@ void Relay::RemoveClients(Session& session) {
       if (client->operation == last_doing) exchanges_.Abandon(*client);
     }
   }
+  // The youngest first, so that each goes to the very head of its queue.
+  std::vector<Client*> receiving;
+  std::copy_if(clients.begin(), clients.end(), std::back_inserter(receiving),
+               [](const Client* client) { return client->operation == Operation::kReceiving; });
+  std::sort(receiving.begin(), receiving.end(),
+            [](const Client* a, const Client* b) { return a->exchange->arrival > b->exchange->arrival; });
+  for (Client* const client : receiving) exchanges_.Abandon(*client);
   for (Client* const client : clients) RemoveClient(*client);
 }
 
@@ -287,7 +297,8 @@ void Relay::OnDeadline(Session& session) {
   }
   const absl::Duration interval = limits_.heartbeat_interval;
   const absl::Time dead_at = session.last_read + interval * limits_.heartbeat_misses;
-  if (!session.input_ended && now_ >= dead_at) {
+  const bool is_judged = !session.input_ended || session.unsent_bytes > 0;
+  if (is_judged && now_ >= dead_at) {
     if (session.is_suspect) {
       Kill(session, End::kHeartbeat);
     } else {
@@ -304,7 +315,7 @@ void Relay::OnDeadline(Session& session) {
     effects_.SendPayload(session, FrameType::kPing, 0, 0, proto::kNilUuid, payload);
     ping_at = now_ + interval;
   }
-  wheel_.Set(session.deadline, session.input_ended ? ping_at : std::min(ping_at, dead_at));
+  wheel_.Set(session.deadline, is_judged ? std::min(ping_at, dead_at) : ping_at);
 }
 
 // ---- Effects -------------------------------------------------------------------------------------------------------
