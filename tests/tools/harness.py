@@ -1,0 +1,164 @@
+"""What the tests of the command `relay` stand on: a relayd of their own on a free port, workers and senders as
+processes, and waits for what they say. Every wait has a bound, which is a failure and never a pause.
+"""
+
+import collections
+import os
+import queue
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+RELAY = os.environ["RELAY"]
+RELAYD = os.environ["RELAYD"]
+SANITIZED = os.environ.get("RELAY_SANITIZE", "") != ""
+FAILURE_SECONDS = 60 if SANITIZED else 20
+
+OK = 0
+CANCELLED, UNKNOWN, INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND = 11, 12, 13, 14, 15
+RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE = 18, 23, 24
+USAGE, NO_INPUT, IO = 64, 66, 74
+
+Result = collections.namedtuple("Result", "code out err")
+
+
+class Process:
+    """A process of ours, whose lines on stderr are kept as they come."""
+
+    def __init__(self, arguments, **popen):
+        environment = {**os.environ, **popen.pop("env", {})}
+        popen = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **popen}
+        self.process = subprocess.Popen(arguments, bufsize=0, env=environment, **popen)
+        self.stdin, self.stdout, self.pid = self.process.stdin, self.process.stdout, self.process.pid
+        self.lines = queue.Queue()
+        self.seen = []
+        self.pump = None
+        if self.process.stderr is not None:
+            self.pump = threading.Thread(target=self._pump)
+            self.pump.start()
+
+    def _pump(self):
+        with self.process.stderr as stderr:
+            pending = b""
+            while data := stderr.read(65536):
+                *lines, pending = (pending + data).split(b"\n")
+                for line in lines:
+                    self.lines.put(line.decode(errors="replace"))
+            self.lines.put(None)
+
+    def wait_for(self, pattern):
+        """The next line on stderr in which the pattern is found, as a match."""
+        fails_at = time.monotonic() + FAILURE_SECONDS
+        while True:
+            try:
+                line = self.lines.get(timeout=max(0, fails_at - time.monotonic()))
+            except queue.Empty:
+                line = None
+            if line is None:
+                raise AssertionError(f"no line like {pattern!r} on stderr, but {self.seen}")
+            self.seen.append(line)
+            if match := re.search(pattern, line):
+                return match
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self):
+        return self.process.wait(FAILURE_SECONDS)
+
+    def result(self):
+        """Waits for the end, with what is left of stdout, and all of stderr."""
+        out = b""
+        if self.stdin is not None and not self.stdin.closed:
+            self.stdin.close()
+        if self.stdout is not None and not self.stdout.closed:
+            out = read_to_end(self)
+        code = self.wait()
+        while (line := self.lines.get(timeout=FAILURE_SECONDS)) is not None:
+            self.seen.append(line)
+        return Result(code, out, "".join(line + "\n" for line in self.seen))
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        if self.pump is not None:
+            self.pump.join(FAILURE_SECONDS)
+        for stream in (self.stdin, self.stdout):
+            if stream is not None:
+                stream.close()
+
+
+def read_to_end(process):
+    """All of the process's stdout; killed, so that this ends, when it takes too long."""
+    timer = threading.Timer(FAILURE_SECONDS, process.process.kill)
+    timer.start()
+    try:
+        return process.stdout.read()
+    finally:
+        timer.cancel()
+
+
+class RelayTest(unittest.TestCase):
+    """A relayd, and all that a test starts is stopped behind it."""
+
+    relayd_flags = ()
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.server = self.start_relayd("tcp://127.0.0.1:0", *self.relayd_flags).address
+
+    def start(self, arguments, **popen):
+        process = Process(arguments, **popen)
+        self.addCleanup(process.stop)
+        return process
+
+    def start_relayd(self, listen, *flags):
+        relayd = self.start([RELAYD, "--listen", listen, "--log-level", "warning", *flags])
+        word, _, relayd.address = relayd.stdout.readline().decode().strip().partition(" ")
+        self.assertEqual(word, "ready")
+        return relayd
+
+    def relay(self, *arguments, **popen):
+        """Starts the command; its server is this test's unless told otherwise."""
+        popen["env"] = {"RELAY_SERVER": self.server, **popen.get("env", {})}
+        return self.start([RELAY, *arguments], **popen)
+
+    def worker(self, channel, *arguments, **popen):
+        process = self.relay("receive", channel, "--verbose", *arguments, **popen)
+        process.wait_for("waiting for requests")
+        return process
+
+    def sender(self, channel, *arguments, **popen):
+        return self.relay("send", channel, *arguments, **{"stdin": subprocess.PIPE, **popen})
+
+    def send(self, channel, *arguments, body=b"", **popen):
+        """One request with a small body, to its end."""
+        process = self.sender(channel, *arguments, **popen)
+        try:
+            process.stdin.write(body)
+        except BrokenPipeError:
+            pass
+        return process.result()
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def file(self, name, content):
+        with open(self.path(name), "wb") as file:
+            file.write(content)
+        return self.path(name)
+
+    def gate(self, name):
+        """A FIFO: a command that reads it waits until the test opens it."""
+        os.mkfifo(self.path(name))
+        return self.path(name)
+
+    def interrupt(self, process):
+        process.signal(signal.SIGINT)
