@@ -137,7 +137,7 @@ class Usage(RelayTest):
 
 class Help(unittest.TestCase):
     def run_relay(self, *arguments):
-        return subprocess.run([RELAY, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        return subprocess.run([RELAY, *arguments], capture_output=True, text=True, check=False)
 
     def test_is_on_stdout_and_80_columns_wide(self):
         for arguments in (["--help"], ["-h"], ["send", "--help"], ["receive", "--help"], ["send", "-h"], ["--version"]):
@@ -157,7 +157,8 @@ class Help(unittest.TestCase):
     def test_names_the_options_that_there_are(self):
         values = {"--repeat": "1", "--concurrency": "1", "--count": "1", "--timeout": "1s", "--wait": "1s"}
         for command in ("send", "receive"):
-            listed = re.findall(r"^  (?:-., )?(--[a-z-]+)( [A-Z])?", self.run_relay(command, "--help").stdout, re.MULTILINE)
+            text = self.run_relay(command, "--help").stdout
+            listed = re.findall(r"^  (?:-., )?(--[a-z-]+)( [A-Z])?", text, re.MULTILINE)
             self.assertGreater(len(listed), 6)
             for name, value in listed:
                 with self.subTest(command=command, name=name):

@@ -3,11 +3,13 @@ processes, and waits for what they say. Every wait has a bound, which is a failu
 """
 
 import collections
+import faulthandler
 import os
 import queue
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -17,6 +19,8 @@ RELAY = os.environ["RELAY"]
 RELAYD = os.environ["RELAYD"]
 SANITIZED = os.environ.get("RELAY_SANITIZE", "") != ""
 FAILURE_SECONDS = 60 if SANITIZED else 20
+# For a whole test, the longest of which streams 2 GiB: whoever hangs is told of by name, and not by ctest.
+TEST_SECONDS = 150
 
 OK = 0
 CANCELLED, UNKNOWN, INVALID_ARGUMENT, DEADLINE_EXCEEDED, NOT_FOUND = 11, 12, 13, 14, 15
@@ -109,6 +113,10 @@ class RelayTest(unittest.TestCase):
     relayd_flags = ()
 
     def setUp(self):
+        self.processes = []
+        watchdog = threading.Timer(TEST_SECONDS, self._give_up)
+        watchdog.start()
+        self.addCleanup(watchdog.cancel)
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = folder.name
@@ -116,8 +124,19 @@ class RelayTest(unittest.TestCase):
 
     def start(self, arguments, **popen):
         process = Process(arguments, **popen)
+        self.processes.append(process)
         self.addCleanup(process.stop)
         return process
+
+    def _give_up(self):
+        """Says where the test hangs, and ends it with all that it started."""
+        print(f"{self.id()} hangs:", file=sys.stderr)
+        for process in self.processes:
+            state = "runs" if process.process.poll() is None else f"ended with {process.process.returncode}"
+            print(f"  {process.process.args} {state}: {process.seen}", file=sys.stderr)
+            process.process.kill()
+        faulthandler.dump_traceback()
+        os._exit(1)
 
     def start_relayd(self, listen, *flags):
         relayd = self.start([RELAYD, "--listen", listen, "--log-level", "warning", *flags])

@@ -9,6 +9,9 @@ import unittest
 
 from harness import CANCELLED, DEADLINE_EXCEEDED, FAILURE_SECONDS, INTERNAL, IO, OK, UNAVAILABLE, RelayTest
 
+# Says "up", and lasts until SIGTERM, of which it tells on stderr.
+TRAP = "trap 'echo cleaned >&2; exit 0' TERM; echo up; while :; do sleep 1; done"
+
 
 class Command(RelayTest):
     def test_finds_metadata_under_names_that_a_shell_can_say(self):
@@ -74,7 +77,7 @@ class Command(RelayTest):
         os.kill(int(got.out), signal.SIGKILL)
 
     def test_gets_sigterm_when_the_sender_goes(self):
-        worker = self.worker("trap", "--exec", "trap 'echo cleaned >&2; exit 0' TERM; echo up; while :; do sleep 1; done")
+        worker = self.worker("trap", "--exec", TRAP)
         sender = self.sender("trap", "--data", "x")
         self.assertEqual(sender.stdout.readline(), b"up\n")
         sender.signal(signal.SIGKILL)
@@ -82,7 +85,7 @@ class Command(RelayTest):
         worker.wait_for("CANCELLED")
 
     def test_gets_sigterm_when_its_time_is_over(self):
-        worker = self.worker("trap", "--exec", "trap 'echo cleaned >&2; exit 0' TERM; echo up; while :; do sleep 1; done")
+        worker = self.worker("trap", "--exec", TRAP)
         got = self.send("trap", "--timeout", "200ms", body=b"x")
         self.assertEqual((got.code, got.out), (DEADLINE_EXCEEDED, b"up\n"))
         worker.wait_for("^cleaned$")
@@ -107,13 +110,15 @@ class Command(RelayTest):
             self.assertEqual(select.select([end], [], [], FAILURE_SECONDS)[0], [end])
 
     def test_runs_as_often_at_once_as_concurrency_says(self):
-        gate = self.gate("gate")
-        worker = self.worker("slow", "--concurrency", "3", "--exec", f"echo started >&2; cat {gate}")
+        # Held open for both ways, so that no command misses it; each takes one of its lines.
+        gate = os.open(path := self.gate("gate"), os.O_RDWR)
+        self.addCleanup(os.close, gate)
+        worker = self.worker("slow", "--concurrency", "3", "--exec", f"echo started >&2; read -r line <{path}")
         senders = [self.sender("slow", "--data", "x") for _ in range(3)]
         for _ in senders:
             worker.wait_for("started")
-        with open(gate, "wb"):
-            self.assertEqual(len(self.children(worker)), 3)
+        self.assertEqual(len(self.children(worker)), 3)
+        os.write(gate, b"\n\n\n")
         self.assertEqual([sender.result().code for sender in senders], [OK] * 3)
 
     def end_of(self, pid):
@@ -235,10 +240,22 @@ class Stopping(RelayTest):
         self.assertEqual(worker.wait(), 128 + signal.SIGTERM)
         self.assertEqual(sender.result().code, UNAVAILABLE)
 
+    def test_the_second_signal_leaves_an_idempotent_request_to_others(self):
+        worker = self.worker("moved", "--exec", "trap 'exit 0' TERM; echo up >&2; while :; do sleep 1; done")
+        sender = self.sender("moved", "--data", "x", "--idempotent")
+        worker.wait_for("up")
+        self.interrupt(worker)
+        worker.wait_for("finishing")
+        self.interrupt(worker)
+        self.assertEqual(worker.wait(), 128 + signal.SIGINT)
+        self.worker("moved", "--echo")
+        self.assertEqual(sender.result(), (OK, b"x", ""))
+
     def test_the_second_signal_reaches_the_command(self):
         words = self.gate("words")
-        worker = self.worker("trap", "--exec",
-                             f"trap 'echo cleaned >{words}; exit' TERM; echo up; while :; do sleep 1; done")
+        # Without stderr, the other end of which goes with the worker: the shell says there that it lost its sleep.
+        worker = self.worker("trap", "--exec", f"exec 2>/dev/null; trap 'echo cleaned >{words}; exit' TERM; echo up; "
+                                               "while :; do sleep 1; done")
         sender = self.sender("trap", "--data", "x")
         self.assertEqual(sender.stdout.readline(), b"up\n")
         self.interrupt(worker)

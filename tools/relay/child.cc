@@ -40,12 +40,18 @@ class Roster {
   }
   void Signal(int signal) {
     const net::MutexLock lock(mutex_);
+    were_signalled_ = true;
     for (const pid_t pid : pids_) kill(-pid, signal);
+  }
+  bool were_signalled() {
+    const net::MutexLock lock(mutex_);
+    return were_signalled_;
   }
 
  private:
   net::Mutex mutex_;
   std::set<pid_t> pids_ ABSL_GUARDED_BY(mutex_);
+  bool were_signalled_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 struct Pipe {
@@ -118,6 +124,7 @@ StatusOr<std::unique_ptr<Child>> Child::Start(const std::string& command, std::v
   plan.Connect(output.writing.get(), STDOUT_FILENO);
   plan.Connect(errors.writing.get(), STDERR_FILENO);
   std::vector<char*> variables;
+  variables.reserve(environment.size() + 1);
   for (std::string& variable : environment) variables.push_back(variable.data());
   variables.push_back(nullptr);
   const char* const argv[] = {"/bin/sh", "-c", command.c_str(), nullptr};
@@ -156,6 +163,8 @@ int Child::Wait() {
 }
 
 void Child::SignalAll(int signal) { Roster::Get().Signal(signal); }
+
+bool Child::AllWereSignalled() { return Roster::Get().were_signalled(); }
 
 Status CommandStatus(int wait_status, const std::string& last_line) {
   if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0) return OkStatus();

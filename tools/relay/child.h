@@ -41,6 +41,8 @@ class Child {
 
   // Sends `signal` to the group of every child there is. Thread-safe.
   static void SignalAll(int signal);
+  // Whether that was done: what a child ends with behind it is not its own doing. Thread-safe.
+  static bool AllWereSignalled();
 
  private:
   Child() = default;

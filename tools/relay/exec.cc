@@ -43,18 +43,28 @@ class Execution {
     if (child_.errors().is_open()) PassErrors();
     const Status status = CommandStatus(child_.Wait(), last_error_line_.Get());
     finished_ = true;
-    // Frees both threads from the calls of the request that they wait in. Not OK: the request has ended before.
-    const Status finished = request_.Finish(status);
+    // Frees both threads from the calls of the request that they wait in.
+    const Status end = Finish(status);
     stop_feeding_.Wake();
     feed.join();
     watch.join();
-    return finished.ok() ? status : finished;
+    return end;
   }
 
  private:
   // What the command has started may hold its stdout open when it has itself ended: that is waited for, as a shell
   // does.
   bool is_over() const { return has_ended_ && (!child_.output().is_open() || is_killed_); }
+
+  Status Finish(const Status& status) {
+    if (Child::AllWereSignalled()) {
+      request_.Requeue();
+      return UnavailableError("the worker was stopped");
+    }
+    const Status finished = request_.Finish(status);
+    // Not OK: the request has ended before.
+    return finished.ok() ? status : finished;
+  }
 
   void Turn() {
     std::array<pollfd, 4> fds = {{{child_.output().get(), POLLIN, 0},
