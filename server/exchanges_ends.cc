@@ -8,7 +8,6 @@
 namespace relay::server {
 
 using proto::Frame;
-using proto::FrameType;
 
 End Exchanges::OnReset(Session& session, Client* client, Frame frame) {
   if (frame.id() == proto::kNilUuid) return End::kBadHeader;

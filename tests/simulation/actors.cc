@@ -1,6 +1,7 @@
 // What the clients of the simulated world do and expect, and what the wild one says.
 
 #include <algorithm>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "proto/channel_name.h"
@@ -153,6 +154,16 @@ void World::ForgetOperation(Actor& actor) {
   actor.state = Actor::State::kIdle;
 }
 
+// Whether an exchange of clients that keep the rules can have this end.
+bool World::MayEndSo(std::string_view end) const {
+  constexpr std::string_view kEnds[] = {"deadline",      "queue_count", "queue_bytes", "queue_bytes_total",
+                                        "sender_reset",  "sender_lost", "no_receiver", "receiver_reset",
+                                        "receiver_lost", "stopping"};
+  if (std::find(std::begin(kEnds), std::end(kEnds), end) != std::end(kEnds)) return true;
+  // The wild one may have begun a request with the id of one that was still on its way.
+  return wild_is_among_us_ && end == "id_live";
+}
+
 void World::OnEvent(Link& link, const Event& event) {
   const auto found = std::find_if(link.actors.begin(), link.actors.end(),
                                   [&](const Actor& a) { return a.slot == event.slot && event.slot != 0; });
@@ -218,6 +229,9 @@ void World::OnEvent(Link& link, const Event& event) {
       if (actor.state == Actor::State::kSending) ForgetOperation(actor);
       break;
     case Event::Kind::kReset:
+      if (!actor.is_foreign && !MayEndSo(event.status.end())) {
+        return Fail("a client that kept the rules was reset: " + event.status.end());
+      }
       if (event.id == actor.exchange) ForgetOperation(actor);
       break;
     default:

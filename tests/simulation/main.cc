@@ -2,7 +2,11 @@
 //   simulation --seeds 2000 --events 1000
 //   simulation --seed 1234 --events 1000
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <atomic>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <optional>
@@ -11,8 +15,25 @@
 #include "proto/messages.h"
 #include "simulation/world.h"
 
+namespace {
+
+std::atomic<uint64_t> current_seed = 0;
+
+// A crash says its seed, too: digits by hand, since nothing else is safe in a signal handler.
+void OnCrash(int signal) {
+  char text[] = "simulation: crashed at seed 00000000000000000000\n";
+  uint64_t seed = current_seed;
+  for (size_t i = sizeof(text) - 3; text[i] == '0'; --i, seed /= 10) text[i] = static_cast<char>('0' + seed % 10);
+  static_cast<void>(!write(STDERR_FILENO, text, sizeof(text) - 1));
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   relay::proto::SilenceProtobuf();
+  for (const int signal : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE}) std::signal(signal, OnCrash);
   uint64_t seeds = 2000;
   uint64_t first = 1;
   uint64_t events = 1000;
@@ -31,6 +52,7 @@ int main(int argc, char** argv) {
   }
   relay::simulation::Counts sum;
   for (uint64_t seed = first; seed < first + seeds; ++seed) {
+    current_seed = seed;
     relay::simulation::World world(seed, trace);
     const std::string failure = world.Run(events);
     const relay::simulation::Counts counts = world.counts();

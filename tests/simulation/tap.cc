@@ -59,6 +59,15 @@ void Tap::Step(std::optional<TappedFrame> in, const std::vector<TappedFrame>& ou
   }
 }
 
+void Tap::OnTime(absl::Time now) {
+  now_ = now;
+  for (const auto& [key, request] : requests_) {
+    if (request.ends_at + absl::Milliseconds(1) < now && broken_.empty()) {
+      broken_ = "a request outlived its time: " + proto::ToString(key.second);
+    }
+  }
+}
+
 void Tap::OnDrain() {
   is_draining_ = true;
   lines_.clear();
@@ -94,10 +103,23 @@ void Tap::OnIn(const TappedFrame& in) {
         Request request;
         request.sender = place;
         request.arrival = ++arrivals_;
+        request.response_granted = initial_window_bytes_;
+        const bool is_whole = proto::CheckStart(frame.payload(), false) == proto::StartFault::kNone;
+        const uint32_t timeout_ms = is_whole ? proto::StartBlock(frame.payload()).timeout_ms() : 0;
+        if (timeout_ms != 0) request.ends_at = now_ + absl::Milliseconds(timeout_ms);
         request.is_idempotent = frame.has(flag::kIdempotent);
         will_begin_ = {Key(channel == channels_.end() ? proto::kNilUuid : channel->second, frame.id()), request};
       }
       break;
+    case FrameType::kWindow: {
+      const auto request = Find(place, frame.id());
+      if (request == requests_.end() || frame.payload().size() != sizeof(uint64_t)) return;
+      const bool is_request = frame.has(flag::kRequest);
+      if (is_request == (request->second.sender == place)) return;  // not the reader
+      uint64_t& granted = is_request ? request->second.request_granted : request->second.response_granted;
+      granted = std::max(granted, proto::LoadBig<uint64_t>(frame.payload().data()));
+      return;
+    }
     case FrameType::kGoaway:
       for (auto& [id, line] : lines_) line.remove_if([&](const Place& p) { return p.first == in.connection; });
       return;
@@ -158,6 +180,7 @@ void Tap::OnOut(const TappedFrame& out) {
     if (frame.has(flag::kRequest) != to_sender) Broken("a WINDOW to the side that reads", out);
     return;
   }
+  CountCost(request->second, out);
   if (frame.has(flag::kResponse) != to_sender) Broken("a frame to the side that sent it", out);
   if (!to_sender) return;
   if (in_.has_value() && Place(in_->connection, in_->frame.slot()) == place) {
@@ -213,6 +236,17 @@ void Tap::Settle(const std::vector<ConnectionId>& ended) {
   }
 }
 
+void Tap::CountCost(Request& request, const TappedFrame& out) {
+  const Frame& frame = out.frame;
+  const bool is_request = frame.has(flag::kRequest);
+  uint64_t& cost = is_request ? request.request_cost : request.response_cost;
+  if (frame.type() == FrameType::kChunk) cost += proto::ChunkCost(frame.payload().size());
+  if (frame.type() == FrameType::kStart) cost += proto::StartCost(proto::StartBlock(frame.payload()).body().size());
+  if (cost > (is_request ? request.request_granted : request.response_granted)) {
+    Broken("more than its reader has granted", out);
+  }
+}
+
 void Tap::OnAssigned(const TappedFrame& out, bool exact) {
   const Place place = {out.connection, out.frame.slot()};
   const auto channel = channels_.find(place);
@@ -249,6 +283,9 @@ void Tap::OnAssigned(const TappedFrame& out, bool exact) {
   }
   line.erase(waiting);
   request.attempt = attempt;
+  request.request_cost = 0;
+  request.request_granted = initial_window_bytes_;
+  CountCost(request, out);
   request.receiver = place;
   busy_[place] = found->first;
 }

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "proto/frame.h"
 #include "server/session.h"
 
@@ -28,11 +29,15 @@ struct TappedFrame {
 // Thread-compatible.
 class Tap {
  public:
+  Tap(uint64_t initial_window_bytes, absl::Time start) : initial_window_bytes_(initial_window_bytes), now_(start) {}
+
   // One event of the relay and all that it caused. `in`: the frame that was read, where the event was that; `exact`: it
   // was one frame or nothing of the kind, so that the order of what came of it is known. `ended`: connections that the
   // relay has given up.
   void Step(std::optional<TappedFrame> in, const std::vector<TappedFrame>& out, const std::vector<ConnectionId>& ended,
             bool exact);
+  // Time has passed, and the relay has done what was due.
+  void OnTime(absl::Time now);
   // The relay drains: nobody waits any more, nothing begins.
   void OnDrain();
 
@@ -57,11 +62,19 @@ class Tap {
     uint16_t attempt = 0;
     bool is_idempotent = false;
     bool has_response = false;
+    absl::Time ends_at = absl::InfiniteFuture();
+    // What was handed to the reader of each stream, and what that reader has granted.
+    uint64_t request_cost = 0;
+    uint64_t request_granted = 0;
+    uint64_t response_cost = 0;
+    uint64_t response_granted = 0;
   };
   using Requests = std::map<Key, Request>;
 
   void OnIn(const TappedFrame& in);
   void OnOut(const TappedFrame& out);
+  // Counts the body of a frame to the reader of its stream.
+  void CountCost(Request& request, const TappedFrame& out);
   void OnAssigned(const TappedFrame& out, bool exact);
   void Settle(const std::vector<ConnectionId>& ended);
   // What this place does is over.
@@ -72,6 +85,7 @@ class Tap {
   Requests::iterator Find(Place place, const proto::Uuid& id);
   void Broken(const std::string& what, const TappedFrame& frame);
 
+  const uint64_t initial_window_bytes_;
   std::set<ConnectionId> dead_;  // what they say is thrown away
   std::map<Place, proto::Uuid> channels_;
   std::map<Place, Key> busy_;
@@ -86,6 +100,7 @@ class Tap {
   std::vector<Place> left_;
   std::vector<Key> ended_requests_;
 
+  absl::Time now_;
   bool is_draining_ = false;
   uint64_t arrivals_ = 0;
   uint64_t assignments_ = 0;

@@ -38,11 +38,12 @@ World::World(uint64_t seed, bool trace) : random_(seed), trace_(trace), now_(abs
   limits_.reset_burst = random_.OneIn(4) ? 10 : 1000;
   limits_.drain_timeout = absl::Seconds(1);
   relay_ = std::make_unique<server::Relay>(limits_, random_.Id(), now_);
+  tap_ = std::make_unique<Tap>(limits_.initial_window_bytes, now_);
   is_coarse_ = random_.OneIn(4);
   is_heavy_ = random_.OneIn(4);
   // Faults are rare in some worlds and absent in others: one that breaks all the time never gets far.
   weights_ = {random_.Between(10, 40), random_.Between(10, 40), random_.Between(10, 60)};
-  for (const uint64_t most : {8, 4, 2, 1}) weights_.push_back(random_.OneIn(2) ? 0 : random_.Below(most + 1));
+  for (const uint64_t most : {8u, 4u, 2u, 1u}) weights_.push_back(random_.OneIn(2) ? 0 : random_.Below(most + 1));
 
   const size_t channels = random_.Between(1, 3);
   for (size_t i = 0; i < channels; ++i) channels_.push_back(proto::ChannelId(ChannelName(i)));
@@ -86,7 +87,7 @@ std::string World::Run(uint64_t events) {
 }
 
 Counts World::counts() const {
-  return {events_, tap_.assignments(), tap_.redeliveries(), tap_.completed(), tap_.resets(), hash_};
+  return {events_, tap_->assignments(), tap_->redeliveries(), tap_->completed(), tap_->resets(), hash_};
 }
 
 void World::Step() {
@@ -254,6 +255,7 @@ void World::PassTime(absl::Duration by) {
   now_ += by;
   relay_->OnTime(now_);
   Settle(std::nullopt, false);
+  if (!is_coarse_) tap_->OnTime(now_);
   for (size_t i = 0; i < links_.size(); ++i) {
     Link& link = *links_[i];
     if (link.protocol == nullptr) continue;
@@ -294,13 +296,13 @@ void World::Settle(std::optional<TappedFrame> in, bool exact) {
       }
     }
     for (const TappedFrame& frame : out) Trace("<-", frame);
-    if (!is_coarse_) tap_.Step(in, out, ended, exact);
+    if (!is_coarse_) tap_->Step(in, out, ended, exact);
     in.reset();
     relay_->EndTurn();
   }
-  if (in.has_value() && !is_coarse_) tap_.Step(in, {}, {}, exact);
+  if (in.has_value() && !is_coarse_) tap_->Step(in, {}, {}, exact);
   if (std::string broken = relay_->Check(); !broken.empty()) Fail(broken);
-  if (!tap_.broken().empty()) Fail(tap_.broken());
+  if (!tap_->broken().empty()) Fail(tap_->broken());
 }
 
 void World::Trace(const char* direction, const TappedFrame& frame) const {
@@ -378,10 +380,10 @@ void World::Finish() {
     for (const auto& link : links_) CarryDown(*link, kAll);
   }
   if (!failure_.empty()) return;
-  if (relay_->metrics().exchanges_live != 0 || tap_.live_requests() != 0)
+  if (relay_->metrics().exchanges_live != 0 || tap_->live_requests() != 0)
     return Fail("an exchange outlived its clients");
   if (random_.OneIn(2)) {
-    tap_.OnDrain();
+    tap_->OnDrain();
     relay_->Drain(now_);
     Settle(std::nullopt, false);
   }

@@ -139,6 +139,7 @@ class World {
   void SendMore(Link& link, Actor& actor, uint64_t most);
   void RespondMore(Link& link, Actor& actor, uint64_t most);
   void Consume(Link& link, Actor& actor);
+  bool MayEndSo(std::string_view end) const;
   void OnEvent(Link& link, const client::Event& event);
   void OnBody(Link& link, Actor& actor, const client::Event& event);
   void CheckWhole(const Actor& actor);
@@ -157,7 +158,7 @@ class World {
   server::Limits limits_;
   absl::Time now_;
   std::unique_ptr<server::Relay> relay_;
-  Tap tap_;
+  std::unique_ptr<Tap> tap_;
   std::vector<proto::Uuid> channels_;
   std::vector<std::unique_ptr<Link>> links_;
   std::map<proto::Uuid, Story> stories_;
