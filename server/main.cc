@@ -1,7 +1,12 @@
 // relayd: parses its options, says where it listens, runs until it is told to stop.
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <variant>
@@ -17,12 +22,23 @@
 namespace {
 
 constexpr int kFailureExit = 1;
+constexpr int kUsageExit = 64;  // EX_USAGE
 
 std::shared_ptr<spdlog::logger> MakeLog(const std::string& level) {
   auto log = std::make_shared<spdlog::logger>("relayd", std::make_shared<spdlog::sinks::stderr_sink_st>());
   log->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ level=%l %v", spdlog::pattern_time_type::utc);
   log->set_level(spdlog::level::from_str(level));
   return log;
+}
+
+// Opens /dev/null for each of stdin, stdout and stderr that is closed, or a socket would take its number.
+void OpenStandardDescriptors() {
+  int descriptor = 0;
+  while (descriptor <= STDERR_FILENO) {
+    descriptor = open("/dev/null", O_RDWR);
+    if (descriptor < 0) return;
+  }
+  close(descriptor);
 }
 
 int Run(const relay::server::Options& options) {
@@ -35,7 +51,7 @@ int Run(const relay::server::Options& options) {
   auto daemon = relay::server::Daemon::Start(**loop, options, log);
   if (!daemon.ok()) {
     std::fprintf(stderr, "relayd: %s\n", std::string(daemon.status().message()).c_str());
-    return kFailureExit;
+    return absl::IsInvalidArgument(daemon.status()) ? kUsageExit : kFailureExit;
   }
   bool is_stopping = false;
   const auto stop = [&] {
@@ -51,7 +67,10 @@ int Run(const relay::server::Options& options) {
   relay::net::SignalWatcher on_int(**loop, SIGINT, stop);
   relay::net::SignalWatcher on_usr1(**loop, SIGUSR1, [&] { (*daemon)->LogMetrics(); });
   for (const std::string& address : (*daemon)->addresses()) std::printf("ready %s\n", address.c_str());
-  std::fflush(stdout);
+  if (std::fflush(stdout) != 0) {
+    std::fprintf(stderr, "relayd: write to stdout: %s\n", std::strerror(errno));
+    return kFailureExit;
+  }
   (*loop)->Run();
   (*daemon)->LogMetrics();
   return 0;
@@ -60,6 +79,7 @@ int Run(const relay::server::Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  OpenStandardDescriptors();
   relay::proto::SilenceProtobuf();
   const auto parsed = relay::server::ParseOptions(argc, argv);
   if (const int* const exit_status = std::get_if<int>(&parsed)) return *exit_status;

@@ -197,6 +197,19 @@ void AddLimits(CLI::App& app, Limits& limits) {
 
 }  // namespace
 
+namespace {
+
+// What CLI11 says, and for a configuration file which one it was.
+std::string WordsOf(CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ConfigError)) return error.what();
+  std::string what = error.what();
+  constexpr std::string_view kUnknown = "INI was not able to parse ";
+  if (what.rfind(kUnknown, 0) == 0) what = "no option is called '" + what.substr(kUnknown.size()) + "'";
+  return app.get_config_ptr()->as<std::string>() + ": " + what;
+}
+
+}  // namespace
+
 std::variant<Options, int> ParseOptions(int argc, const char* const* argv) {
   Options options;
   CLI::App app("relayd: hands each request to the one receiver that has waited longest, and its answer back.",
@@ -220,12 +233,14 @@ std::variant<Options, int> ParseOptions(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kUsageExit;
+    if (error.get_exit_code() == 0) return app.exit(error);
+    std::cerr << "relayd: " << WordsOf(app, error) << "\nrelayd --help shows the options\n";
+    return kUsageExit;
   }
   if (!listen.empty()) options.listen = listen;
   const Limits& limits = options.limits;
   if (limits.max_window_bytes < limits.initial_window_bytes) {
-    std::cerr << "--max-window-bytes: " << limits.max_window_bytes << " is less than --initial-window-bytes, "
+    std::cerr << "relayd: --max-window-bytes: " << limits.max_window_bytes << " is less than --initial-window-bytes, "
               << limits.initial_window_bytes << "\n";
     return kUsageExit;
   }

@@ -82,6 +82,7 @@ class Relayd {
 
   const std::string& url() const { return url_; }
   int Kill(int signal) { return process_.Kill(signal); }
+  pid_t pid() const { return process_.pid(); }
 
  private:
   static std::vector<std::string> Command(const std::string& listen, const std::vector<std::string>& flags) {
