@@ -66,7 +66,10 @@ absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(net::Loop& loop, const Opt
 }
 
 Daemon::Daemon(net::Loop& loop, const Options& options, std::shared_ptr<spdlog::logger> log)
-    : loop_(loop), log_(std::move(log)), relay_(options.limits, proto::NewUuid(), loop.Now()), timer_(loop, [] {}) {
+    : loop_(loop),
+      log_(std::move(log)),
+      relay_(options.limits, proto::NewUuid(), loop.Now()),
+      timer_(loop, [this] { timer_at_.reset(); }) {
   loop_.SetTurnEnd([this] { EndTurn(); });
 }
 

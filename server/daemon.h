@@ -61,8 +61,8 @@ class Daemon {
   net::Loop& loop_;
   const std::shared_ptr<spdlog::logger> log_;
   Relay relay_;
-  net::Timer timer_;  // only wakes the loop: what is due is done at the end of every turn
-  std::optional<absl::Time> timer_at_;
+  net::Timer timer_;                    // only wakes the loop: what is due is done at the end of every turn
+  std::optional<absl::Time> timer_at_;  // nothing once it has fired
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   absl::flat_hash_map<ConnectionId, std::unique_ptr<Link>> links_;
   std::vector<Link*> written_;  // in this turn

@@ -60,7 +60,7 @@ void Effects::SendReset(Session& to, uint16_t slot, const proto::Uuid& id, v1::S
 
 void Effects::Refuse(Session& to, uint16_t slot, const proto::Uuid& id, End end) {
   metrics_.Count(end);
-  to.reset_tokens -= 1;
+  if (end != End::kStopping) to.reset_tokens -= 1;  // that one is not the peer's doing
   CountOwed(to);
   SendReset(to, slot, id, StatusOf(end));
 }

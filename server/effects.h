@@ -24,7 +24,7 @@ struct Notice {
   enum class Level : uint8_t { kDebug, kInfo, kWarning };
 
   Level level;
-  std::string_view event;  // "connection_end", "join_refused", "exchange_end"
+  std::string_view event;  // "connection_end", "exchange_end"
   ConnectionId connection;
   std::string peer;
   End end;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "proto/frame.h"
@@ -48,8 +49,10 @@ class Exchanges {
   void TimeOver(Exchange& exchange);
   // The client stops waiting, unanswered.
   void StopWaiting(Client& client);
-  // The client leaves: its operation ends, it is idle. The other side is told.
+  // The client leaves: its operation ends, it is idle. The other side is told. Requests that go back to their queue are
+  // handed out by HandOutGivenBack, once all that leave together have done so.
   void Abandon(Client& client);
+  void HandOutGivenBack();
   // The server drains: what the client waits for ends, and a request of it that is still queued; it is told of that.
   void Drain(Client& client);
   // The server stops: the client's operation ends, and both sides are told.
@@ -98,6 +101,7 @@ class Exchanges {
   TimerWheel& wheel_;
   Metrics& metrics_;
   ExchangePool pool_;
+  std::vector<registry::Channel*> given_back_to_;
   absl::Time now_;
   bool is_admitting_ = true;
 };

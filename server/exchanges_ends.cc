@@ -3,11 +3,19 @@
 #include <utility>
 
 #include "proto/messages.h"
+#include "proto/utf8.h"
 #include "server/exchanges.h"
 
 namespace relay::server {
 
 using proto::Frame;
+
+namespace {
+
+// Of what a RESET says and the other side is told: a line or two for people, and never more than a frame takes.
+constexpr size_t kMaxWordsBytes = 1024;
+
+}  // namespace
 
 End Exchanges::OnReset(Session& session, Client* client, Frame frame) {
   if (frame.id() == proto::kNilUuid) return End::kBadHeader;
@@ -19,16 +27,18 @@ End Exchanges::OnReset(Session& session, Client* client, Frame frame) {
   }
   v1::Reset reset;
   if (!proto::ParseMessage(frame.payload_text(), reset)) return End::kMalformed;
+  const std::string_view words = proto::Shortened(reset.status().message(), kMaxWordsBytes);
   if (client->operation == registry::Operation::kSending) {
-    if (exchange->is_assigned()) ResetReceiver(*exchange, StatusOf(End::kSenderReset, reset.status().message()));
+    if (exchange->is_assigned()) ResetReceiver(*exchange, StatusOf(End::kSenderReset, words));
     EndExchange(*exchange, End::kSenderReset);
     return End::kNone;
   }
-  v1::Status status = StatusOf(End::kReceiverReset, reset.status().message(), /*may_have_run=*/true);
+  v1::Status status = StatusOf(End::kReceiverReset, words, /*may_have_run=*/true);
   const absl::StatusCode code = proto::CodeFromWire(reset.status().code());
   if (code != absl::StatusCode::kOk) status.set_code(static_cast<uint32_t>(code));
   status.set_retry_after_ms(reset.status().retry_after_ms());
   LoseReceiver(*exchange, End::kReceiverReset, std::move(status), reset.requeue());
+  HandOutGivenBack();
   return End::kNone;
 }
 
@@ -43,10 +53,17 @@ void Exchanges::LoseReceiver(Exchange& exchange, End end, v1::Status status, boo
   effects_.Touch(left);
   exchange.withheld_window = 0;
   exchange.response_window_owed.unlink();
-  registry::Channel& channel = *exchange.channel;
-  registry::Client* const next = channel.first_in_line();
-  channel.Requeue(exchange);
-  if (next != nullptr) HandOutHeld(exchange, static_cast<Client&>(*next));
+  exchange.channel->Requeue(exchange);
+  given_back_to_.push_back(exchange.channel);
+}
+
+void Exchanges::HandOutGivenBack() {
+  for (registry::Channel* const channel : given_back_to_) {
+    while (channel->oldest() != nullptr && channel->first_in_line() != nullptr) {
+      HandOutHeld(static_cast<Exchange&>(*channel->oldest()), static_cast<Client&>(*channel->first_in_line()));
+    }
+  }
+  given_back_to_.clear();
 }
 
 void Exchanges::TimeOver(Exchange& exchange) {

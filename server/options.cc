@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "proto/start_block.h"
 
 namespace relay::server {
 namespace {
@@ -242,6 +243,11 @@ std::variant<Options, int> ParseOptions(int argc, const char* const* argv) {
   if (limits.max_window_bytes < limits.initial_window_bytes) {
     std::cerr << "relayd: --max-window-bytes: " << limits.max_window_bytes << " is less than --initial-window-bytes, "
               << limits.initial_window_bytes << "\n";
+    return kUsageExit;
+  }
+  if (limits.max_start_bytes + proto::kStartBlockBytes > limits.max_payload_bytes) {
+    std::cerr << "relayd: --max-start-bytes: " << limits.max_start_bytes << " and a start block of "
+              << proto::kStartBlockBytes << " do not fit in --max-payload-bytes, " << limits.max_payload_bytes << "\n";
     return kUsageExit;
   }
   return options;

@@ -74,6 +74,7 @@ size_t Relay::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now)
   if (session == nullptr) return bytes.size();
   session->last_read = now_;
   session->is_suspect = false;
+  RefillTokens(*session);
   size_t taken = 0;
   if (session->state == State::kPreface) {
     const std::optional<size_t> preface = TakePreface(*session, bytes);
@@ -119,6 +120,12 @@ void Relay::OnInputEnd(ConnectionId id, bool is_broken, absl::Time now) {
     Kill(*session, End::kPeerLost);
   } else if (session->is_leaving) {
     session->input_ended = true;
+    // What needs more of it than has come can only be waited for in vain.
+    for (Client* const client : session->slots.All()) {
+      if (client->exchange == nullptr) continue;
+      const auto& exchange = static_cast<const Exchange&>(*client->exchange);
+      if (exchange.receiver == client || !exchange.request.has_ended) RemoveClient(*client);
+    }
     effects_.Touch(*session);
   } else {
     Kill(*session, End::kPeerClosed);
@@ -131,7 +138,7 @@ void Relay::OnUnsent(ConnectionId id, size_t bytes, absl::Time now) {
   if (session == nullptr) return;
   if (bytes < session->unsent_bytes) session->control_frames_owed = 0;  // the peer reads
   // That is the one sign of life that a peer gives whose input has ended.
-  if (session->input_ended && bytes != session->unsent_bytes) session->last_read = now_;
+  if (session->input_ended && (bytes < session->unsent_bytes || session->unsent_bytes == 0)) session->last_read = now_;
   session->unsent_bytes = bytes;
   if (session->is_live()) {
     exchanges_.SendOwedWindows(*session);
@@ -197,6 +204,7 @@ void Relay::Stop() {
 
 void Relay::RemoveClient(Client& client) {
   exchanges_.Abandon(client);
+  exchanges_.HandOutGivenBack();
   registry_.Remove(client);
   client.session->slots.Remove(client.slot);
 }
@@ -218,6 +226,7 @@ void Relay::RemoveClients(Session& session) {
   std::sort(receiving.begin(), receiving.end(),
             [](const Client* a, const Client* b) { return a->exchange->arrival > b->exchange->arrival; });
   for (Client* const client : receiving) exchanges_.Abandon(*client);
+  exchanges_.HandOutGivenBack();
   for (Client* const client : clients) RemoveClient(*client);
 }
 

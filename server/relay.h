@@ -120,7 +120,7 @@ class Relay {
   // Gives the session what its rates have earned since the last time.
   void RefillTokens(Session& session);
   // The rate that the session has overspent, or kNone.
-  End CheckTokens(Session& session);
+  static End CheckTokens(const Session& session);
   void SetNow(absl::Time now) {
     now_ = now;
     exchanges_.set_now(now);

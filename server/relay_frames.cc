@@ -107,9 +107,7 @@ void Relay::RefillTokens(Session& session) {
   session.reset_tokens = std::min(most_resets, session.reset_tokens + seconds * limits_.resets_per_second);
 }
 
-End Relay::CheckTokens(Session& session) {
-  if (session.frame_tokens >= 0 && session.reset_tokens >= 0) return End::kNone;
-  RefillTokens(session);
+End Relay::CheckTokens(const Session& session) {
   if (session.frame_tokens < 0) return End::kFramesPerSecond;
   return session.reset_tokens < 0 ? End::kResetsPerSecond : End::kNone;
 }
@@ -174,7 +172,7 @@ End Relay::OnJoin(Session& session, Frame frame, std::string_view& words) {
   }
   if (refusal != End::kNone) {
     metrics_.Count(refusal);
-    session.reset_tokens -= 1;
+    if (refusal != End::kStopping) session.reset_tokens -= 1;
     Effects::CountOwed(session);
     effects_.Send(session, FrameType::kLeave, slot, *client_id, StatusOf(refusal));
     return End::kNone;
@@ -218,6 +216,7 @@ End Relay::OnPing(Session& session, Frame frame) {
 End Relay::OnGoaway(Session& session, Frame frame) {
   v1::Status status;
   if (!proto::ParseMessage(frame.payload_text(), status)) return End::kMalformed;
+  if (session.is_leaving) return End::kNone;
   session.is_leaving = true;
   for (Client* const client : session.slots.All()) {
     if (client->operation == registry::Operation::kWaiting) exchanges_.StopWaiting(*client);

@@ -305,7 +305,7 @@ TEST(Goaway, WhatRunsGoesOnAndNothingBegins) {
   Peer& receiver = driver.Joined("c", 2);
   receiver.Send(ReceiveFrame(1) + ReceiveFrame(2));
   Peer& sender = driver.Joined("c", 2);
-  sender.Send(StartFrame(flag::kRequest, 1, Id(9)) + GoawayFrame());
+  sender.Send(StartFrame(flag::kRequest, 1, Id(9), {.flags = flag::kFin}) + GoawayFrame());
   sender.CloseInput();  // a half-close behind GOAWAY
   EXPECT_FALSE(sender.was_shut());
   EXPECT_EQ(receiver.TakeOne().slot, 1);
@@ -365,7 +365,7 @@ TEST(InputEnd, WithoutGoawayIsDeath) {
 TEST(InputEnd, BrokenIsDeathEvenBehindGoaway) {
   Driver driver;
   Peer& sender = driver.Joined("c");
-  sender.Send(StartFrame(flag::kRequest, 1, Id(9)) + GoawayFrame());
+  sender.Send(StartFrame(flag::kRequest, 1, Id(9), {.flags = flag::kFin}) + GoawayFrame());
   sender.CloseInput();
   EXPECT_FALSE(sender.was_closed());
   sender.Break();
