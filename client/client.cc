@@ -13,7 +13,7 @@ using client::Operation;
 using client::OperationSpec;
 
 // The secret by which a client may take over from itself (PROTOCOL.md, "Taking over").
-std::string NewKey() { return std::string(proto::BytesOf(proto::NewUuid())); }
+std::string NewKey() { return std::string(proto::BytesOf(proto::NewSecret())); }
 
 std::optional<absl::Duration> ToAbsl(std::optional<std::chrono::milliseconds> duration) {
   if (!duration.has_value()) return std::nullopt;

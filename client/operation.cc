@@ -56,7 +56,9 @@ Status Operation::WaitEnd() {
 }
 
 bool Operation::WaitFailed(std::chrono::milliseconds timeout) {
-  const auto until = std::chrono::steady_clock::now() + timeout;
+  // Years are for ever, and do not overflow.
+  const auto until =
+      std::chrono::steady_clock::now() + std::min<std::chrono::milliseconds>(timeout, std::chrono::hours(24 * 3650));
   net::MutexLock lock(mutex_);
   while (!has_ended_) {
     if (changed_.wait_until(mutex_, until) == std::cv_status::timeout) break;
@@ -267,11 +269,6 @@ void Operation::Withdraw() {
 bool Operation::is_finished() {
   net::MutexLock lock(mutex_);
   return out_is_whole_;
-}
-
-bool Operation::has_ended() {
-  net::MutexLock lock(mutex_);
-  return has_ended_;
 }
 
 Status Operation::status() {

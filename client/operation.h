@@ -103,7 +103,6 @@ class Operation : public std::enable_shared_from_this<Operation> {
   void Withdraw();
 
   bool is_finished();  // Finish was called
-  bool has_ended();
   // OK while it runs and when it ended well.
   Status status();
 
@@ -130,6 +129,8 @@ class Operation : public std::enable_shared_from_this<Operation> {
   void SetTurn();
   // Takes over a slot that already waits.
   void SetWaiting();
+  // The server takes nothing new: a wait is over unanswered, and begins again on another connection.
+  void OnGoaway();
 
   // Does what can be done now: sends what there is, as far as credit and `output_mark` bytes of output go, gives
   // credit back, carries out wishes. `may_go_on`: a successor may be left waiting by the last frame.

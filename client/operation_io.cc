@@ -32,18 +32,22 @@ void Operation::SetWaiting() {
   phase_ = Phase::kWaiting;
 }
 
+void Operation::OnGoaway() {
+  if (phase_ == Phase::kWaiting && !is_withdrawing_) phase_ = Phase::kTurn;
+}
+
 Operation::Verdict Operation::Advance(Protocol& protocol, uint16_t slot, absl::Time now, size_t output_mark,
                                       bool may_go_on) {
   net::MutexLock lock(mutex_);
   wake_posted_ = false;
+  max_start_bytes_ = protocol.limits().max_start_bytes;
+  wake_at_cost_ = protocol.limits().initial_window_bytes / 4;
   switch (phase_) {
     case Phase::kNew:
     case Phase::kQueued:
     case Phase::kEnded:
       return std::nullopt;
     case Phase::kTurn:
-      max_start_bytes_ = protocol.limits().max_start_bytes;
-      wake_at_cost_ = protocol.limits().initial_window_bytes / 4;
       if (reset_.has_value()) return reset_->why;
       return spec_.kind == Kind::kSend ? AdvanceStart(protocol, slot, now) : AdvanceWait(protocol, slot, now);
     case Phase::kWaiting:

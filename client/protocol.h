@@ -39,7 +39,8 @@ struct Event {
   enum class Kind {
     kNone,         // the bytes hold no further whole frame
     kWelcome,      // the first event of a connection that was not refused; limits() and credits have grown
-    kGoaway,       // no new operation; what runs goes on, until the server closes. Without kWelcome before: refused
+    kGoaway,       // no new operation, slots that waited are idle; what runs goes on, until the server closes. Without
+                   // kWelcome before: refused
     kLeft,         // the slot is free. OK: the echo of Leave; else the join was refused or taken over, and what the
                    // slot did is over
     kNothingCame,  // the wait is over, the slot idle

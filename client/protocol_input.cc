@@ -75,6 +75,10 @@ void Protocol::OnFrame(Frame frame, Event& event) {
     case FrameType::kGoaway: {
       v1::Status status;
       if (!proto::ParseMessage(frame.payload_text(), status)) return Fault("GOAWAY does not parse", event);
+      // Its clients' places in the lines are gone with it.
+      for (Slot& slot : slots_) {
+        if (slot.state == State::kWaiting && !slot.is_withdrawing) slot.state = State::kIdle;
+      }
       event.kind = Event::Kind::kGoaway;
       event.status = FromWire(status);
       return;
@@ -89,9 +93,10 @@ void Protocol::OnWelcome(const Frame& frame, Event& event) {
   if (welcome.max_payload_bytes() < proto::kSmallestMaxPayloadBytes ||
       welcome.initial_window_bytes() < proto::kSmallestWindowBytes ||
       welcome.max_start_bytes() < proto::kSmallestMaxStartBytes || welcome.max_start_bytes() > UINT16_MAX ||
+      welcome.max_start_bytes() + proto::kStartBlockBytes > welcome.max_payload_bytes() ||
       welcome.max_clients_per_connection() < 1 || welcome.heartbeat_interval_ms() < 100 ||
       welcome.heartbeat_misses() < 2 || welcome.heartbeat_misses() > 1000) {
-    return Fault("a limit in WELCOME is smaller than allowed", event);
+    return Fault("the limits in WELCOME are as allowed, and a START fits in a payload", event);
   }
   is_welcome_ = true;
   limits_.max_payload_bytes = welcome.max_payload_bytes();
@@ -254,7 +259,8 @@ void Protocol::OnWindow(const Frame& frame, Event& event) {
 void Protocol::OnReset(const Frame& frame, Event& event) {
   v1::Reset reset;
   if (!proto::ParseMessage(frame.payload_text(), reset)) return Fault("RESET does not parse", event);
-  // One with the nil id answers a RECEIVE on a slot whose join was refused: LEAVE came before it.
+  // One with the nil id answers a RECEIVE on a slot whose join was refused, or that crossed GOAWAY: LEAVE or GOAWAY
+  // came before it and said so.
   Slot* slot = FindLive(frame.slot(), frame.id());
   if (slot == nullptr) {
     ++late_frames_;

@@ -43,10 +43,18 @@ void Roster::Submit(std::shared_ptr<Operation> operation, absl::Time now) {
 }
 
 void Roster::Begin(std::shared_ptr<Operation> operation, absl::Time now) {
-  Operation& begun = *operation;
-  begun.participant()->current = std::move(operation);
-  begun.SetTurn();
-  Advance(begun, now);
+  operation->participant()->current = operation;
+  operation->SetTurn();
+  begun_.push_back(std::move(operation));
+  // One that ends at once begins the next, so a long line of such would be a deep stack.
+  if (is_beginning_) return;
+  is_beginning_ = true;
+  while (!begun_.empty()) {
+    const std::shared_ptr<Operation> next = std::move(begun_.front());
+    begun_.pop_front();
+    if (next->phase() == Phase::kTurn) Advance(*next, now);
+  }
+  is_beginning_ = false;
 }
 
 void Roster::Look(const std::shared_ptr<Operation>& operation, absl::Time now) {
@@ -86,8 +94,8 @@ void Roster::Advance(Operation& operation, absl::Time now) {
     by_slot_[participant.slot] = participant.current->participant();
   }
   const bool was_blocked = operation.is_blocked;
-  const auto verdict =
-      operation.Advance(*protocol_, participant.slot, now, kOutputMarkBytes, participant.queue.empty());
+  const auto verdict = operation.Advance(*protocol_, participant.slot, now, kOutputMarkBytes,
+                                         /*may_go_on=*/participant.queue.empty() && !is_draining_);
   if (verdict.has_value()) return End(operation, *verdict, now);
   if (operation.is_blocked && !was_blocked) blocked_.push_back(participant.current);
   Arm(operation);
@@ -167,6 +175,9 @@ void Roster::OnGoaway(absl::Time now) {
   is_draining_ = true;
   away_since_ = now;
   away_why_ = UnavailableError("the server takes no new operations");
+  for (const auto& member : members()) {
+    if (member->current != nullptr) member->current->OnGoaway();
+  }
   AdvanceAll(now);
 }
 

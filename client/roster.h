@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <set>
 #include <utility>
@@ -73,6 +74,8 @@ class Roster {
   Status away_why_ = UnavailableError("not yet connected");
   absl::flat_hash_map<Participant*, std::shared_ptr<Participant>> members_;
   std::vector<std::shared_ptr<Participant>> by_slot_;
+  std::deque<std::shared_ptr<Operation>> begun_;  // hold their clients, and are to do their first step
+  bool is_beginning_ = false;
   std::vector<std::shared_ptr<Operation>> blocked_;  // wait for room in the output
   std::set<std::pair<absl::Time, Operation*>> deadlines_;
 };

@@ -23,8 +23,6 @@ Uuid FromWire(const proto::Uuid& id) {
 void ToWire(const Status& status, v1::Status& wire) {
   wire.set_code(static_cast<uint32_t>(status.code()));
   wire.set_message(proto::AsUtf8(proto::Shortened(status.message(), kMaxMessageBytes)));
-  wire.set_end(status.end());
-  wire.set_may_have_run(status.may_have_run());
   wire.set_retry_after_ms(static_cast<uint32_t>(status.retry_after().count()));
 }
 

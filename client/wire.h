@@ -22,7 +22,7 @@ inline constexpr size_t kMaxMessageBytes = 1024;
 proto::Uuid ToWire(const Uuid& id);
 Uuid FromWire(const proto::Uuid& id);
 
-// Code, message (cut, and made UTF-8 where it is not), end, may_have_run, retry_after.
+// To the wire: code, message (cut, and made UTF-8 where it is not), retry_after; the rest is the server's to say.
 void ToWire(const Status& status, v1::Status& wire);
 Status FromWire(const v1::Status& wire);
 Status FromAbsl(const absl::Status& status);

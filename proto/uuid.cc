@@ -21,6 +21,8 @@ Uuid NewUuid() {
   return generator();
 }
 
+Uuid NewSecret() { return boost::uuids::random_generator_pure()(); }
+
 std::optional<Uuid> ParseUuid(std::string_view text) {
   if (text.size() != kTextBytes) return std::nullopt;
   for (size_t i = 0; i < text.size(); ++i) {

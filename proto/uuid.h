@@ -30,8 +30,12 @@ struct UuidHash {
   }
 };
 
-// A random id (version 4). Thread-safe: each thread draws from a generator of its own, seeded by the system.
+// A random id (version 4), no secret: a few hundred of them tell the next. Thread-safe: each thread draws from a
+// generator of its own, seeded by the system.
 Uuid NewUuid();
+
+// 16 bytes of the system's own chance, where an id that others have seen must not tell it. Thread-safe.
+Uuid NewSecret();
 
 // The canonical form, 8-4-4-4-12 hexadecimal digits of either case. Nothing for any other text.
 std::optional<Uuid> ParseUuid(std::string_view text);

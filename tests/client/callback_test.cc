@@ -55,6 +55,24 @@ TEST_F(CallbackTest, ThousandsInFlightWithoutAThreadEach) {
   connection_->Close();
 }
 
+TEST_F(CallbackTest, LongLineOfOperationsThatFailAtOnceNeedsNoDeepStack) {
+  constexpr int kOperations = 20'000;
+  Client client(connection_, "line");
+  SendOptions options;
+  options.metadata = {{"too large", std::string(17 * 1024, 'x')}};
+  Countdown done(kOperations + 1);
+  client.ReceiveAsync({.wait = milliseconds(50)}, [&](const StatusOr<AsyncRequest>&) { done.Down(); });
+  std::atomic<int> refused = 0;
+  for (int i = 0; i < kOperations; ++i) {
+    client.SendAsync("", options, [&](const StatusOr<Reply>& reply) {
+      if (reply.status().code() == StatusCode::kInvalidArgument) ++refused;
+      done.Down();
+    });
+  }
+  EXPECT_TRUE(done.Wait());
+  EXPECT_EQ(refused, kOperations);
+}
+
 TEST_F(CallbackTest, ReplyComesFromAnyThread) {
   Client receiver(connection_, "thread");
   Client sender(connection_, "thread");

@@ -49,6 +49,20 @@ TEST_F(ServeTest, HandlersStatusIsTheResponses) {
   EXPECT_EQ(sender_.Send("", options)->body, "written") << "and the pool goes on";
 }
 
+TEST_F(ServeTest, EveryRequestMayHaveAHeadAsLargeAsTheServerTakes) {
+  const Metadata large = {{"large", std::string(6000, 'x')}};
+  auto pool = Serve(connection_, "serve", {}, [&](Request& request) {
+    const Status status = request.SetHead("", "", large);
+    return status.ok() ? request.Reply("") : status;
+  });
+  ASSERT_TRUE(pool.ok());
+  for (int i = 0; i < 3; ++i) {
+    const auto reply = sender_.Send("");
+    ASSERT_TRUE(reply.ok()) << reply.status();
+    EXPECT_EQ(reply->head.metadata, large);
+  }
+}
+
 TEST_F(ServeTest, ConcurrencyIsThatOfTheHandler) {
   std::atomic<int> at_once = 0;
   std::atomic<int> most = 0;

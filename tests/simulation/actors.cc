@@ -169,7 +169,13 @@ void World::OnEvent(Link& link, const Event& event) {
                                   [&](const Actor& a) { return a.slot == event.slot && event.slot != 0; });
   if (event.kind == Event::Kind::kFault)
     return Fail(absl::StrCat("a client faults the relay: ", event.status.message()));
-  if (event.kind == Event::Kind::kWelcome || event.kind == Event::Kind::kGoaway) return;
+  if (event.kind == Event::Kind::kWelcome) return;
+  if (event.kind == Event::Kind::kGoaway) {
+    for (Actor& actor : link.actors) {
+      if (actor.state == Actor::State::kWaiting && !actor.is_withdrawing) actor.state = Actor::State::kIdle;
+    }
+    return;
+  }
   if (found == link.actors.end()) return Fail("an event for a slot that nobody has");
   Actor& actor = *found;
   const bool is_of_exchange =

@@ -24,7 +24,8 @@ class Connection {
   // `url` is "tcp://HOST:PORT" or "unix:PATH", or several with commas between, which are tried in turn. Blocks until
   // a server has said WELCOME. INVALID_ARGUMENT for a url that is none; the server's own status where it refuses;
   // UNAVAILABLE where nobody answers ("connect tcp://127.0.0.1:1: connection refused"), DEADLINE_EXCEEDED where that
-  // takes longer than the connect timeout. Failure leaves nothing behind.
+  // takes longer than the connect timeout; the system's look-up of a name is not bounded by that. Failure leaves
+  // nothing behind.
   static StatusOr<std::shared_ptr<Connection>> Open(std::string_view url, ConnectionOptions options = {});
 
   Connection(const Connection&) = delete;

@@ -28,7 +28,7 @@ enum class IfBusy {
 
 // Of one Connection.
 struct ConnectionOptions {
-  // What the server logs this program as.
+  // What this program tells the server that it is.
   std::string agent = "relay-cpp";
   // From the first packet to the server's WELCOME, for each address.
   std::chrono::milliseconds connect_timeout{10'000};
