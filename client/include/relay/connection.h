@@ -34,9 +34,9 @@ class Connection {
   ~Connection();
 
   // Ends the connection for good. What is pending on it ends with CANCELLED, what begins later with
-  // FAILED_PRECONDITION; bytes that were handed over before are still sent (for up to a second). Returns when the I/O
-  // thread is gone; in a callback on that thread it returns at once, and the thread ends behind the callback. May be
-  // called again and from any thread.
+  // FAILED_PRECONDITION; bytes that were handed over before are still sent as far as their windows go (for up to a
+  // second). Returns when the I/O thread is gone; in a callback on that thread it returns at once, and the thread ends
+  // behind the callback. May be called again and from any thread.
   void Close();
 
   // Whether the server can be reached at this moment.
