@@ -34,7 +34,6 @@ StatusOr<OperationSpec> MakeSend(std::string_view name, const SendOptions& optio
   spec.start.head = *std::move(head);
   spec.start.is_idempotent = options.idempotent;
   spec.start.requires_receiver = options.require_receiver;
-  spec.start.max_extension = absl::Milliseconds(options.max_extension.count());
   return spec;
 }
 

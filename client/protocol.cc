@@ -118,10 +118,7 @@ size_t Protocol::AppendStart(Slot& slot, uint16_t number, uint8_t flags, const v
   proto::WriteHeader(bytes, static_cast<uint32_t>(payload_bytes), FrameType::kStart, flags, number, slot.exchange);
   proto::StartBlock block(std::span(bytes + proto::kHeaderBytes, proto::kStartBlockBytes));
   block.set_start_bytes(static_cast<uint16_t>(head_bytes));
-  if (request != nullptr) {
-    block.set_timeout_ms(Milliseconds(request->timeout));
-    block.set_max_extension_ms(Milliseconds(request->max_extension));
-  }
+  if (request != nullptr) block.set_timeout_ms(Milliseconds(request->timeout));
   head.SerializeWithCachedSizesToArray(bytes + proto::kHeaderBytes + proto::kStartBlockBytes);
   output_.append(body.substr(0, taken));
 

@@ -78,8 +78,7 @@ struct RequestStart {
   v1::Start head;  // at most limits().max_start_bytes
   bool is_idempotent = false;
   bool requires_receiver = false;
-  absl::Duration timeout;        // zero for none; else at least a millisecond is told
-  absl::Duration max_extension;  // zero for none
+  absl::Duration timeout;  // zero for none; else at least a millisecond is told
 };
 
 // Commands name a slot and, inside an exchange, its request id: one whose exchange is over sends nothing, so the owner

@@ -261,7 +261,7 @@ absl::Time Roster::DeadlineOf(const Operation& operation) const {
       return std::min(own, std::max(away_since_, operation.submitted) + wait_for_connection_);
     }
     case Phase::kRunning:
-      return is_send ? own + operation.spec().start.max_extension + kServerGrace : absl::InfiniteFuture();
+      return is_send ? own + kServerGrace : absl::InfiniteFuture();
     case Phase::kNew:
     case Phase::kWaiting:
     case Phase::kEnded:

@@ -168,7 +168,6 @@ TEST_F(ProtocolTest, SmallRequestIsOneFrame) {
   RequestStart start;
   start.is_idempotent = true;
   start.timeout = absl::Milliseconds(258);
-  start.max_extension = absl::Microseconds(1);
   EXPECT_EQ(protocol_.Start(slot, Id(5), start, "body", true), 4u);
   const std::string expected(
       "\x00\x00\x00\x2c"                  // 40 + 4
@@ -178,7 +177,7 @@ TEST_F(ProtocolTest, SmallRequestIsOneFrame) {
       "\x00\x00\x01\x02"                  // timeout
       "\0\0\0\0\0\0"                      // the server's: queue wait, attempt
       "\0\0"                              // an empty Start
-      "\x00\x00\x00\x01"                  // extension, rounded up
+      "\0\0\0\0"                          // no extension
       "\0\0\0\0\0\0\0\0"                  // kept
       "body",
       24 + 40 + 4);
