@@ -30,7 +30,7 @@ namespace flag = proto::flag;
 constexpr uint64_t kBystandersRequest = 0xb15;
 constexpr char kChannel[] = "bystanders";
 constexpr size_t kMostConnections = 4;
-constexpr size_t kMostBystands = 200;
+constexpr size_t kMostBystands = 40;  // with what else they say, less than frames_per_second below
 constexpr absl::Duration kMostTime = absl::Minutes(10);
 
 Limits LimitsOf(uint8_t opening) {
@@ -290,7 +290,7 @@ void Session::Step() {
       return;
     case kTime: {
       const absl::Duration step = absl::Milliseconds(20) * input_.Byte();
-      if (passed_ + step > kMostTime) return;
+      if (step == absl::ZeroDuration() || passed_ + step > kMostTime) return;
       passed_ += step;
       driver_.Advance(step);
       bystanders_.KeepAlive();
