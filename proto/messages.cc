@@ -19,8 +19,6 @@ absl::StatusCode CodeFromWire(uint32_t code) {
   return code <= kLast ? static_cast<absl::StatusCode>(code) : absl::StatusCode::kUnknown;
 }
 
-std::string NameOf(absl::StatusCode code) { return absl::StatusCodeToString(code); }
-
 void SilenceProtobuf() { google::protobuf::SetLogHandler(nullptr); }
 
 }  // namespace relay::proto

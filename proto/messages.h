@@ -26,9 +26,6 @@ inline bool ParseMessage(std::string_view payload, google::protobuf::MessageLite
 // A code from the wire, checked: one that is not canonical is UNKNOWN.
 absl::StatusCode CodeFromWire(uint32_t code);
 
-// "DEADLINE_EXCEEDED".
-std::string NameOf(absl::StatusCode code);
-
 // Keeps protobuf from writing about what peers send to stderr. Once, before other threads start.
 void SilenceProtobuf();
 

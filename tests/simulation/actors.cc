@@ -213,7 +213,7 @@ void World::OnEvent(Link& link, const Event& event) {
       if (story == stories_.end()) return Fail("a request that nobody sent");
       if (story->second.sender != event.other_client) return Fail("a request with another's name on it");
       if (!story->second.receivers.emplace(event.attempt, actor.id).second) return Fail("an attempt counted twice");
-      OnBody(link, actor, event);
+      OnBody(actor, event);
       break;
     }
     case Event::Kind::kResponse: {
@@ -223,11 +223,11 @@ void World::OnEvent(Link& link, const Event& event) {
         return Fail("a response of somebody who was not assigned");
       }
       actor.attempt = event.attempt;
-      OnBody(link, actor, event);
+      OnBody(actor, event);
       break;
     }
     case Event::Kind::kBody:
-      if (!actor.is_foreign) OnBody(link, actor, event);
+      if (!actor.is_foreign) OnBody(actor, event);
       break;
     case Event::Kind::kEnd:
       actor.in_is_whole = true;
@@ -245,8 +245,7 @@ void World::OnEvent(Link& link, const Event& event) {
   }
 }
 
-void World::OnBody(Link& link, Actor& actor, const Event& event) {
-  static_cast<void>(link);
+void World::OnBody(Actor& actor, const Event& event) {
   const Story& story = stories_.at(actor.exchange);
   const bool is_response = actor.state == Actor::State::kSending;
   const Sent& sent = is_response ? story.responses.at(actor.attempt) : story.request;

@@ -141,7 +141,7 @@ class World {
   void Consume(Link& link, Actor& actor);
   bool MayEndSo(std::string_view end) const;
   void OnEvent(Link& link, const client::Event& event);
-  void OnBody(Link& link, Actor& actor, const client::Event& event);
+  void OnBody(Actor& actor, const client::Event& event);
   void CheckWhole(const Actor& actor);
   void ForgetOperation(Actor& actor);
   void ActWild(Link& link);
