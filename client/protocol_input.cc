@@ -72,6 +72,9 @@ void Protocol::OnFrame(Frame frame, Event& event) {
         proto::AppendFrame(output_, FrameType::kPong, 0, 0, proto::kNilUuid, frame.payload_text());
       }
       return;
+    case FrameType::kExtend:
+      ++late_frames_;
+      return;
     case FrameType::kGoaway: {
       v1::Status status;
       if (!proto::ParseMessage(frame.payload_text(), status)) return Fault("GOAWAY does not parse", event);

@@ -31,6 +31,7 @@ constexpr std::array<Shape, kLastFrameType + 1> kShapes = {{
     {"PING", 0, false, false, Shape::kNil},
     {"PONG", 0, false, false, Shape::kNil},
     {"GOAWAY", 0, false, false, Shape::kNil},
+    {"EXTEND", 0, false, true, Shape::kSet},
 }};
 
 }  // namespace

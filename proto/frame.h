@@ -27,8 +27,9 @@ inline constexpr uint32_t kSmallestMaxPayloadBytes = 64 * 1024;
 inline constexpr uint32_t kSmallestWindowBytes = 64 * 1024;
 inline constexpr uint32_t kSmallestMaxStartBytes = 4 * 1024;
 
-// The payload of PING and PONG.
+// The payloads of PING and PONG, of EXTEND.
 inline constexpr size_t kPingBytes = 8;
+inline constexpr size_t kExtendBytes = 4;
 
 // What a CHUNK costs beyond its payload, so that empty ones are not free.
 inline constexpr uint64_t kChunkOverheadBytes = kHeaderBytes;
@@ -47,9 +48,10 @@ enum class FrameType : uint8_t {
   kPing = 11,
   kPong = 12,
   kGoaway = 13,
+  kExtend = 14,
 };
 
-inline constexpr uint8_t kLastFrameType = 13;
+inline constexpr uint8_t kLastFrameType = 14;
 
 // "START", or "?" for a type that this version does not know.
 std::string_view NameOf(FrameType type);

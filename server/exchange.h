@@ -50,7 +50,8 @@ struct Exchange : registry::Exchange {
   bool has_timeout = false;
   uint32_t queue_wait_us = 0;  // from START to the last handing on
   absl::Time read_at;          // when START was read
-  absl::Time ends_at;          // the timeout's end; meaningless without one
+  absl::Time ends_at;          // the timeout's end, or that of the longest time that the server allows
+  absl::Time extends_to;       // the latest that a receiver may move ends_at to
   Deadline deadline{Deadline::Of::kExchange, this};
 };
 

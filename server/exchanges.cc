@@ -81,13 +81,13 @@ End Exchanges::OnRequest(Session& session, Client* client, Frame frame) {
   exchange.request.has_ended = frame.has(flag::kFin);
   exchange.request.cost = cost;
   exchange.read_at = now_;
-  absl::Duration time = limits_.max_request_time;
+  exchange.ends_at = exchange.extends_to = now_ + limits_.max_request_time;
   if (block.timeout_ms() != 0) {
     exchange.has_timeout = true;
-    exchange.ends_at = now_ + absl::Milliseconds(block.timeout_ms());
-    time = std::min(time, absl::Milliseconds(block.timeout_ms()));
+    exchange.ends_at = std::min(exchange.ends_at, now_ + absl::Milliseconds(block.timeout_ms()));
+    exchange.extends_to = std::min(exchange.extends_to, now_ + absl::Milliseconds(block.max_extension_ms()));
   }
-  wheel_.Set(exchange.deadline, now_ + time);
+  wheel_.Set(exchange.deadline, exchange.ends_at);
   channel.Begin(exchange, *client);
   if (receiver == nullptr) {
     Hold(exchange, frame);
@@ -263,6 +263,8 @@ void Exchanges::HandOut(Exchange& exchange, Client& receiver, std::span<uint8_t>
   proto::StartBlock block(frames.subspan(proto::kHeaderBytes));
   block.set_other_client(exchange.sender->id);
   block.set_timeout_ms(exchange.has_timeout ? MillisecondsUp(exchange.ends_at - now_) : 0);
+  const bool may_extend = exchange.has_timeout && exchange.extends_to > exchange.ends_at;
+  block.set_max_extension_ms(may_extend ? MillisecondsUp(exchange.extends_to - now_) : 0);
   block.set_queue_wait_us(exchange.queue_wait_us);
   block.set_attempt(exchange.attempt);
   for (std::span<uint8_t> rest = frames; !rest.empty();) {
@@ -319,6 +321,27 @@ End Exchanges::OnWindow(Client* client, Frame frame) {
   }
   stream.window = window;
   if (is_request || exchange->is_assigned()) TellWindow(*exchange, is_request ? flag::kRequest : flag::kResponse);
+  return End::kNone;
+}
+
+End Exchanges::OnExtend(Client* client, Frame frame) {
+  Exchange* const exchange = LiveExchange(client, frame);
+  if (exchange == nullptr || client->operation != registry::Operation::kReceiving) {
+    ++metrics_.late_frames;
+    return End::kNone;
+  }
+  if (frame.payload().size() != proto::kExtendBytes) return End::kMalformed;
+  const absl::Duration asked = absl::Milliseconds(proto::LoadBig<uint32_t>(frame.payload().data()));
+  const absl::Time to = std::min(now_ + asked, exchange->extends_to);
+  if (exchange->has_timeout && to > exchange->ends_at) {
+    ++metrics_.extensions;
+    exchange->ends_at = to;
+    wheel_.Set(exchange->deadline, to);
+  }
+  uint8_t payload[proto::kExtendBytes];
+  proto::StoreBig<uint32_t>(payload, exchange->has_timeout ? MillisecondsUp(exchange->ends_at - now_) : 0);
+  Effects::CountOwed(*client->session);
+  effects_.SendPayload(*client->session, FrameType::kExtend, 0, client->slot, exchange->id, payload);
   return End::kNone;
 }
 

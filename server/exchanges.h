@@ -41,6 +41,7 @@ class Exchanges {
   void OnBody(Session& session, Client* client, proto::Frame frame);  // CHUNK and END
   End OnWindow(Client* client, proto::Frame frame);
   End OnReset(Session& session, Client* client, proto::Frame frame);
+  End OnExtend(Client* client, proto::Frame frame);
   End OnReceive(Session& session, Client* client, proto::Frame frame);
 
   // The client's RECEIVE has waited as long as it asked for.

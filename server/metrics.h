@@ -22,6 +22,7 @@ struct Metrics {
   uint64_t requests_ended = 0;
   uint64_t assignments = 0;  // redeliveries too
   uint64_t redeliveries = 0;
+  uint64_t extensions = 0;  // deadlines moved by EXTEND
   uint64_t frames_read = 0;
   uint64_t frames_forwarded = 0;
   uint64_t late_frames = 0;     // dropped: of an id that is not live, or not theirs

@@ -82,6 +82,9 @@ End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
     case FrameType::kReset:
       end = exchanges_.OnReset(session, session.slots.Find(frame.slot()), frame);
       break;
+    case FrameType::kExtend:
+      end = exchanges_.OnExtend(session.slots.Find(frame.slot()), frame);
+      break;
     case FrameType::kPing:
       end = OnPing(session, frame);
       break;

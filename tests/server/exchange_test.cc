@@ -82,7 +82,7 @@ TEST(Exchange, StreamsBothWaysAtOnce) {
 TEST(Exchange, IsHeldWholeUntilAReceiverComes) {
   Driver driver;
   Peer& sender = driver.Joined("c");
-  sender.Send(StartFrame(flag::kRequest, 1, Id(9), {.timeout_ms = 5000, .max_extension_ms = 77}) +
+  sender.Send(StartFrame(flag::kRequest, 1, Id(9), {.timeout_ms = 5000, .max_extension_ms = 7777}) +
               ChunkFrame(flag::kRequest, 1, Id(9), "one") + ChunkFrame(flag::kRequest, 1, Id(9), "two") +
               EndFrame(flag::kRequest, 1, Id(9)));
   EXPECT_TRUE(sender.is_quiet());
@@ -95,7 +95,7 @@ TEST(Exchange, IsHeldWholeUntilAReceiverComes) {
   EXPECT_EQ(seen[0].type, FrameType::kStart);
   EXPECT_EQ(seen[0].block().queue_wait_us(), 1234567u);
   EXPECT_EQ(seen[0].block().timeout_ms(), 3766u);  // what remains, rounded up
-  EXPECT_EQ(seen[0].block().max_extension_ms(), 77u);
+  EXPECT_EQ(seen[0].block().max_extension_ms(), 6543u);
   EXPECT_EQ(seen[1].payload, "one");
   EXPECT_EQ(seen[2].payload, "two");
   EXPECT_EQ(seen[3].type, FrameType::kEnd);
