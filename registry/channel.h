@@ -13,6 +13,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "proto/uuid.h"
 #include "registry/exchange.h"
+#include "registry/pace.h"
 
 namespace relay::registry {
 
@@ -36,6 +37,8 @@ class Channel {
   size_t queue_bytes() const { return queue_bytes_; }
   size_t line_count() const { return line_.size(); }
   size_t exchange_count() const { return exchanges_.size(); }
+  // How fast the queue is served; told by whoever has the time.
+  Pace& pace() { return pace_; }
 
   Client* FindClient(const proto::Uuid& id) const;
   Exchange* FindExchange(const proto::Uuid& id) const;
@@ -93,6 +96,7 @@ class Channel {
   size_t queue_bytes_ = 0;
   size_t receiver_count_ = 0;
   uint64_t arrivals_ = 0;
+  Pace pace_;
 };
 
 }  // namespace relay::registry

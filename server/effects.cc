@@ -58,11 +58,13 @@ void Effects::SendReset(Session& to, uint16_t slot, const proto::Uuid& id, v1::S
   Send(to, proto::FrameType::kReset, slot, id, reset);
 }
 
-void Effects::Refuse(Session& to, uint16_t slot, const proto::Uuid& id, End end) {
+void Effects::Refuse(Session& to, uint16_t slot, const proto::Uuid& id, End end, uint32_t retry_after_ms) {
   metrics_.Count(end);
   if (end != End::kStopping) to.reset_tokens -= 1;  // that one is not the peer's doing
   CountOwed(to);
-  SendReset(to, slot, id, StatusOf(end));
+  v1::Status status = StatusOf(end);
+  status.set_retry_after_ms(retry_after_ms);
+  SendReset(to, slot, id, std::move(status));
 }
 
 void Effects::EndTurn() {

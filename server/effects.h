@@ -55,7 +55,7 @@ class Effects {
   void SendReset(Session& to, uint16_t slot, const proto::Uuid& id, v1::Status status);
 
   // Refuses what came on `slot`: a RESET that counts as an error drawn by this peer.
-  void Refuse(Session& to, uint16_t slot, const proto::Uuid& id, End end);
+  void Refuse(Session& to, uint16_t slot, const proto::Uuid& id, End end, uint32_t retry_after_ms = 0);
 
   // Counts a frame that is owed to a peer because it asked for it.
   static void CountOwed(Session& to) {

@@ -46,9 +46,9 @@ End Exchanges::OnRequest(Session& session, Client* client, Frame frame) {
   if (proto::CheckStart(frame.payload(), /*is_response=*/false) != proto::StartFault::kNone) return End::kBadStart;
   ++metrics_.requests_offered;
   const proto::Uuid id = frame.id();
-  const auto refuse = [&](End end) {
+  const auto refuse = [&](End end, uint32_t retry_after_ms = 0) {
     ++metrics_.requests_refused;
-    effects_.Refuse(session, frame.slot(), id, end);
+    effects_.Refuse(session, frame.slot(), id, end, retry_after_ms);
     return End::kNone;
   };
   if (client == nullptr) return refuse(End::kSlotNotJoined);
@@ -69,7 +69,10 @@ End Exchanges::OnRequest(Session& session, Client* client, Frame frame) {
   if (frame.has(flag::kRequireReceiver) && channel.receiver_count() == 0) return refuse(End::kNoReceiver);
   registry::Client* const receiver = channel.first_in_line();
   if (receiver == nullptr) {
-    if (const End full = QueueRefusal(channel, frame.bytes().size()); full != End::kNone) return refuse(full);
+    const size_t bytes = frame.bytes().size();
+    if (const End full = QueueRefusal(channel, bytes); full != End::kNone) {
+      return refuse(full, RetryAfterMs(channel, full, bytes));
+    }
   }
 
   ++metrics_.requests_accepted;
@@ -92,6 +95,7 @@ End Exchanges::OnRequest(Session& session, Client* client, Frame frame) {
   if (receiver == nullptr) {
     Hold(exchange, frame);
     channel.Enqueue(exchange);
+    if (channel.queue_count() == 1) channel.pace().Begin(now_);
     return End::kNone;
   }
   channel.Assign(exchange, *receiver);
@@ -105,6 +109,16 @@ End Exchanges::QueueRefusal(const registry::Channel& channel, size_t bytes) cons
   if (channel.queue_bytes() + bytes > limits_.queue_bytes) return End::kQueueBytes;
   if (metrics_.held_bytes + bytes > limits_.queue_bytes_total) return End::kQueueBytesTotal;
   return End::kNone;
+}
+
+uint32_t Exchanges::RetryAfterMs(registry::Channel& channel, End bound, size_t bytes) {
+  const size_t queued = channel.queue_count();
+  if (queued == 0 || bytes > limits_.queue_bytes) return 0;
+  size_t places = 1;
+  if (bound != End::kQueueCount) places = bytes / std::max<size_t>(1, channel.queue_bytes() / queued) + 1;
+  const absl::Duration after = channel.pace().RetryAfter(std::min(places, queued), queued, now_);
+  if (after == absl::ZeroDuration()) return 0;
+  return MillisecondsUp(std::min(after, absl::Milliseconds(std::numeric_limits<uint32_t>::max())));
 }
 
 // ---- What follows a START ------------------------------------------------------------------------------------------
@@ -213,7 +227,11 @@ void Exchanges::Shed(registry::Channel& channel) {
     if (channel.queue_bytes() > limits_.queue_bytes) end = End::kQueueBytes;
     if (metrics_.held_bytes > limits_.queue_bytes_total) end = End::kQueueBytesTotal;
     if (end == End::kNone) return;
-    ResetBoth(static_cast<Exchange&>(*youngest), end);
+    auto& exchange = static_cast<Exchange&>(*youngest);
+    v1::Status status = StatusOf(end, {}, /*may_have_run=*/exchange.attempt > 0);
+    status.set_retry_after_ms(RetryAfterMs(channel, end, exchange.queued_bytes));
+    ResetSender(exchange, std::move(status));
+    EndExchange(exchange, end);
   }
 }
 
@@ -242,6 +260,7 @@ void Exchanges::StopKeeping(Exchange& exchange) {
 // ---- Handing out ---------------------------------------------------------------------------------------------------
 
 void Exchanges::HandOutHeld(Exchange& exchange, Client& receiver) {
+  exchange.channel->pace().Left(now_);
   exchange.channel->Assign(exchange, receiver);
   Bytes frames;
   if (IsRedeliverable(exchange)) {

@@ -65,6 +65,8 @@ class Exchanges {
   End OnRequest(Session& session, Client* client, proto::Frame frame);
   // The bound that keeps a request from joining the queue with `bytes` held for it, or kNone.
   End QueueRefusal(const registry::Channel& channel, size_t bytes) const;
+  // When there will be room for a request of so many bytes that was turned away at `bound`; 0 where nobody can say.
+  uint32_t RetryAfterMs(registry::Channel& channel, End bound, size_t bytes);
   End OnResponse(Client& client, Exchange& exchange, proto::Frame frame);
   void BeginReceive(Session& session, Client* client, uint16_t slot, std::optional<uint32_t> wait_ms);
 

@@ -208,5 +208,60 @@ TEST(Queue, CopiesForRedeliveryCountInAllBytesAndGiveWay) {
   }
 }
 
+// Serves the oldest of `queued` requests, on slots 1 and up, every 100 ms.
+void ServeEvery100Ms(Driver& driver, Peer& receiver, size_t requests, uint64_t first_id) {
+  for (uint64_t i = 0; i < requests; ++i) {
+    driver.Advance(absl::Milliseconds(100));
+    receiver.Send(ReceiveFrame(1));
+    receiver.Send(StartFrame(flag::kResponse, 1, Id(first_id + i), {.flags = flag::kFin}));
+  }
+}
+
+TEST(Queue, ARefusalSaysWhenThereWillBeRoom) {
+  Limits limits;
+  limits.queue_count = 20;
+  limits.heartbeat_interval = absl::Minutes(1);
+  Driver driver(limits);
+  Peer& sender = driver.Joined("c", 40);
+  Peer& receiver = driver.Joined("c");
+  for (uint16_t i = 1; i <= 20; ++i) sender.Send(StartFrame(flag::kRequest, i, Id(i), {.flags = flag::kFin}));
+  sender.Send(StartFrame(flag::kRequest, 21, Id(21)));
+  EXPECT_EQ(sender.TakeOne().status().retry_after_ms(), 0u);  // nothing is known yet
+  ServeEvery100Ms(driver, receiver, 12, 1);
+  for (uint16_t i = 21; i <= 32; ++i) sender.Send(StartFrame(flag::kRequest, i, Id(i), {.flags = flag::kFin}));
+  sender.Take();
+  for (const uint32_t retry_after_ms : {100u, 200u, 300u}) {
+    sender.Send(StartFrame(flag::kRequest, 33, Id(33)));
+    const Seen told = sender.TakeOne();
+    EXPECT_EQ(told.end(), "queue_count");
+    EXPECT_EQ(told.status().retry_after_ms(), retry_after_ms);
+  }
+  ServeEvery100Ms(driver, receiver, 1, 13);
+  sender.Take();
+  sender.Send(StartFrame(flag::kRequest, 33, Id(33), {.flags = flag::kFin}));
+  EXPECT_TRUE(sender.is_quiet());
+}
+
+TEST(Queue, ARefusalForItsBytesSaysWhenThereWillBeRoomForThem) {
+  Limits limits;
+  limits.queue_bytes = 20 * 1000;
+  limits.heartbeat_interval = absl::Minutes(1);
+  Driver driver(limits);
+  Peer& sender = driver.Joined("c", 40);
+  Peer& receiver = driver.Joined("c");
+  for (uint16_t i = 1; i <= 20; ++i) sender.Send(StartOf(1000, i, Id(i), flag::kFin));
+  ServeEvery100Ms(driver, receiver, 12, 1);
+  for (uint16_t i = 21; i <= 32; ++i) sender.Send(StartOf(1000, i, Id(i), flag::kFin));
+  sender.Take();
+  sender.Send(StartOf(2500, 33, Id(33)));
+  Seen told = sender.TakeOne();
+  EXPECT_EQ(told.end(), "queue_bytes");
+  EXPECT_EQ(told.status().retry_after_ms(), 300u);
+  sender.Send(StartOf(20 * 1000 + 1, 33, Id(33)));
+  told = sender.TakeOne();
+  EXPECT_EQ(told.end(), "queue_bytes");
+  EXPECT_EQ(told.status().retry_after_ms(), 0u);  // there will never be
+}
+
 }  // namespace
 }  // namespace relay::server
