@@ -60,6 +60,8 @@ constexpr std::array<EndInfo, kEndCount> kEnds = {{
     {Code::kDeadlineExceeded, "hello_timeout", "HELLO did not come in time"},
     {Code::kUnavailable, "heartbeat", "nothing was read for heartbeat_interval x heartbeat_misses"},
     {Code::kResourceExhausted, "send_queue", "the peer does not read: its send queue is over send_queue_bytes"},
+    {Code::kResourceExhausted, "send_queue_bytes_total",
+     "the peer reads least, and all send queues are over send_queue_bytes_total"},
     {Code::kResourceExhausted, "control_frames_owed", "the peer asks and does not read the answers"},
     {Code::kResourceExhausted, "max_connections", "the server has max_connections"},
     {Code::kResourceExhausted, "max_unauthenticated", "the server waits for HELLO on max_unauthenticated connections"},

@@ -63,6 +63,7 @@ enum class End : uint8_t {
   kHelloTimeout,
   kHeartbeat,
   kSendQueue,
+  kSendQueueBytesTotal,
   kControlFramesOwed,
   kMaxConnections,
   kMaxUnauthenticated,

@@ -31,6 +31,7 @@ struct Limits {
   uint32_t hello_bytes = 4 * kKiB;                   // held for each of those
   absl::Duration hello_timeout = absl::Seconds(10);  // from accept, whatever trickles in
   size_t send_queue_bytes = 64 * kMiB;               // queued toward a peer that does not read; past it the peer is cut
+  size_t send_queue_bytes_total = 512 * kMiB;        // of all of those, as much as the queues hold; the largest are cut
   size_t send_queue_mark_bytes = 1 * kMiB;           // from here on WINDOWs to the peer wait, only the newest is kept
   uint32_t control_frames_owed = 1000;               // answers queued toward a peer that asks and does not read
   absl::Duration linger_time = absl::Seconds(2);     // to let the last words arrive before a connection closes

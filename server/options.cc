@@ -171,6 +171,8 @@ void AddLimits(CLI::App& app, Limits& limits) {
              "from accept to the whole HELLO, whatever trickles in");
   flags.Bytes("send-queue-bytes", limits.send_queue_bytes, 64 * kKiB, kMostBytes,
               "queued toward a peer that does not read; past it the peer is cut");
+  flags.Bytes("send-queue-bytes-total", limits.send_queue_bytes_total, 64 * kKiB, kMostBytes,
+              "of all of those together; past it the largest are cut");
   flags.Bytes("send-queue-mark-bytes", limits.send_queue_mark_bytes, kKiB, kMostBytes,
               "from here on a peer is sent only the newest WINDOW of a stream, once it reads again");
   flags.Count("control-frames-owed", limits.control_frames_owed, 1, kMostCount,

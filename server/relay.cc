@@ -139,13 +139,14 @@ void Relay::OnUnsent(ConnectionId id, size_t bytes, absl::Time now) {
   if (bytes < session->unsent_bytes) session->control_frames_owed = 0;  // the peer reads
   // That is the one sign of life that a peer gives whose input has ended.
   if (session->input_ended && (bytes < session->unsent_bytes || session->unsent_bytes == 0)) session->last_read = now_;
-  session->unsent_bytes = bytes;
+  send_queues_.Set(*session, bytes);
   if (session->is_live()) {
     exchanges_.SendOwedWindows(*session);
     if (bytes > limits_.send_queue_bytes || bytes == 0) effects_.Touch(*session);
   } else if (session->input_ended && bytes == 0) {
     Finish(*session, session->end, State::kGone);
   }
+  CutSendQueues();
 }
 
 void Relay::OnTime(absl::Time now) {
@@ -258,8 +259,20 @@ void Relay::Finish(Session& session, End end, State state) {
     wheel_.Set(session.deadline, now_ + limits_.linger_time);
   } else {
     session.deadline.Unset();
+    send_queues_.Set(session, 0);
   }
   effects_.Touch(session);
+}
+
+void Relay::CutSendQueues() {
+  while (send_queues_.total_bytes() > limits_.send_queue_bytes_total) {
+    Session& largest = *send_queues_.Largest();
+    if (largest.is_live()) {
+      Kill(largest, End::kSendQueueBytesTotal);
+    } else {
+      Finish(largest, largest.end, State::kGone);
+    }
+  }
 }
 
 bool Relay::Settle(Session& session) {
@@ -362,7 +375,9 @@ std::string Relay::Check() const {
   if (std::string broken = registry_.Check(); !broken.empty()) return broken;
   uint32_t unauthenticated = 0;
   uint64_t held_bytes = 0;
+  size_t unsent_bytes = 0;
   for (const auto& [id, session] : sessions_) {
+    unsent_bytes += session->unsent_bytes;
     if (session->is_live() && session->state != State::kOpen) ++unauthenticated;
     if (session->state != State::kOpen && session->slots.size() != 0) return "a connection without WELCOME has clients";
     if (session->slots.size() > limits_.max_clients_per_connection) return "a connection has too many clients";
@@ -383,6 +398,8 @@ std::string Relay::Check() const {
     if (busy != session->exchanges) return "a connection's exchanges are miscounted";
   }
   if (unauthenticated != unauthenticated_) return "connections without HELLO are miscounted";
+  if (unsent_bytes != send_queues_.total_bytes()) return "the bytes of all send queues are miscounted";
+  if (unsent_bytes > limits_.send_queue_bytes_total) return "the send queues hold too many bytes";
   if (held_bytes != metrics_.held_bytes) return "the held bytes of all exchanges are miscounted";
   if (metrics_.requests_offered != metrics_.requests_accepted + metrics_.requests_refused) {
     return "offered is not accepted and refused";

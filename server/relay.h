@@ -25,6 +25,7 @@
 #include "server/exchanges.h"
 #include "server/limits.h"
 #include "server/metrics.h"
+#include "server/send_queues.h"
 #include "server/session.h"
 #include "server/timer_wheel.h"
 
@@ -76,6 +77,7 @@ class Relay {
   std::optional<absl::Time> next_deadline() const { return wheel_.next(); }
 
   const Metrics& metrics() const { return metrics_; }
+  size_t unsent_bytes() const { return send_queues_.total_bytes(); }
   size_t connection_count() const { return sessions_.size(); }
   size_t channel_count() const { return registry_.channel_count(); }
   size_t client_count() const;
@@ -108,6 +110,9 @@ class Relay {
   // been brought to theirs by it.
   bool Settle(Session& session);
 
+  // Cuts those who read least, until all send queues together are within their bound.
+  void CutSendQueues();
+
   // All live sessions, by id.
   std::vector<Session*> LiveSessions() const;
   // The drain limit: everything ends, everybody is told.
@@ -134,6 +139,7 @@ class Relay {
   Effects effects_;
   registry::Registry registry_;
   Exchanges exchanges_;
+  SendQueues send_queues_;
   absl::flat_hash_map<ConnectionId, std::unique_ptr<Session>> sessions_;
   ConnectionId last_id_ = 0;
   uint32_t live_ = 0;             // of the sessions

@@ -94,6 +94,8 @@ struct OwedWindow : boost::intrusive::list_base_hook<boost::intrusive::link_mode
 
 // Owned by Relay. Thread-compatible.
 struct Session {
+  using SendQueueHook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+
   enum class State : uint8_t {
     kPreface,  // nothing yet, or a part of the preface
     kHello,    // the preface came
@@ -122,7 +124,8 @@ struct Session {
 
   std::vector<std::span<const uint8_t>> out;  // to be written at the end of the turn, adjacent slices merged
   size_t out_bytes = 0;
-  size_t unsent_bytes = 0;  // what the transport still holds from earlier turns
+  size_t unsent_bytes = 0;  // what the transport still holds from earlier turns; changed by SendQueues alone
+  SendQueueHook send_queue_hook;
   uint32_t control_frames_owed = 0;
   boost::intrusive::list<OwedWindow, boost::intrusive::constant_time_size<false>> owed_windows;
 

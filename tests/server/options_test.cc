@@ -75,6 +75,7 @@ std::vector<Flag> Flags() {
       {"hello-bytes", RELAY_FIELD(hello_bytes), "256", 256, {"255", "65KiB"}},
       {"hello-timeout", RELAY_TIME(hello_timeout), "1h30m", 5400, {"9ms", "10"}},
       {"send-queue-bytes", RELAY_FIELD(send_queue_bytes), "64KiB", 65536, {"65535", "1025GiB"}},
+      {"send-queue-bytes-total", RELAY_FIELD(send_queue_bytes_total), "64KiB", 65536, {"65535"}},
       {"send-queue-mark-bytes", RELAY_FIELD(send_queue_mark_bytes), "1KiB", 1024, {"1023"}},
       {"control-frames-owed", RELAY_FIELD(control_frames_owed), "1", 1, {"0"}},
       {"linger-time", RELAY_TIME(linger_time), "0s", 0, {"-1s"}},

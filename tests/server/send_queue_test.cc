@@ -49,6 +49,62 @@ TEST(SendQueue, IsJudgedWhenTheTransportReportsIt) {
   }
 }
 
+TEST(SendQueue, AllTogetherHoldSendQueueBytesTotal) {
+  Limits limits;
+  limits.send_queue_bytes_total = 10000;
+  for (const size_t unsent : {3999u, 4000u, 4001u}) {
+    Driver driver(limits);
+    Peer& first = driver.Joined("c");
+    Peer& second = driver.Joined("c");
+    first.Stall();
+    second.Stall();
+    first.ReportUnsent(6000);
+    second.ReportUnsent(unsent);
+    EXPECT_EQ(driver.relay().unsent_bytes(), unsent > 4000 ? unsent : 6000 + unsent);
+    EXPECT_EQ(driver.count(End::kSendQueueBytesTotal), unsent > 4000 ? 1u : 0u);
+    EXPECT_EQ(first.was_closed(), unsent > 4000);
+    EXPECT_FALSE(second.was_closed());
+    driver.ExpectNothingLeft();
+  }
+}
+
+TEST(SendQueue, WhoIsOwedMostIsCutAndNotWhoCameLast) {
+  Limits limits;
+  limits.send_queue_bytes_total = 10000;
+  Driver driver(limits);
+  Peer& small = driver.Joined("c");
+  Peer& large = driver.Joined("c");
+  Peer& late = driver.Joined("c");
+  small.ReportUnsent(1000);
+  large.ReportUnsent(100);
+  large.ReportUnsent(8000);
+  late.ReportUnsent(1001);
+  EXPECT_FALSE(small.was_closed());
+  EXPECT_TRUE(large.was_closed());
+  EXPECT_FALSE(late.was_closed());
+  late.ReportUnsent(0);
+  small.ReportUnsent(0);
+  EXPECT_EQ(driver.relay().unsent_bytes(), 0u);
+  driver.ExpectNothingLeft();
+}
+
+TEST(SendQueue, WhatLingersCountsInTheTotalToo) {
+  Limits limits;
+  limits.send_queue_bytes_total = 10000;
+  Driver driver(limits);
+  Peer& lingering = driver.Joined("c");
+  lingering.Stall();
+  lingering.Send(HelloFrame());
+  lingering.ReportUnsent(9000);
+  EXPECT_TRUE(lingering.was_shut());
+  EXPECT_FALSE(lingering.was_closed());
+  Peer& late = driver.Joined("c");
+  late.ReportUnsent(2000);
+  EXPECT_TRUE(lingering.was_closed());
+  EXPECT_FALSE(late.was_closed());
+  driver.ExpectNothingLeft();
+}
+
 TEST(SendQueue, ASlowReaderHoldsUpNobodyElse) {
   Driver driver;
   Peer& slow = driver.Joined("c");
