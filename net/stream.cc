@@ -1,18 +1,62 @@
 #include "net/stream.h"
 
+#include <fcntl.h>
 #include <limits.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <optional>
 #include <utility>
 
 #include "net/handle.h"
 #include "net/input.h"
+#include "net/socket.h"
 #include "net/uv_error.h"
 
 namespace relay::net {
+namespace {
+
+// Tells once when a connection whose input has ended breaks: libuv does not look at it any more. It watches a duplicate
+// of the descriptor, since libuv allows each one handle; where there is none left, only a write finds out.
+class BreakWatch {
+ public:
+  BreakWatch(Loop& loop, int fd, std::function<void(int)> broken)
+      : socket_(::fcntl(fd, F_DUPFD_CLOEXEC, 0)), broken_(std::move(broken)) {
+    if (socket_.fd() < 0) return;
+    poll_ = new CallHandle<uv_poll_t>([this] { OnBroken(); });
+    CheckUv(uv_poll_init_socket(loop.uv(), &poll_->uv, socket_.fd()), "uv_poll_init_socket");
+    // Errors are always told. Urgent data, which nobody sends, is asked for because something has to be.
+    CheckUv(uv_poll_start(&poll_->uv, UV_PRIORITIZED,
+                          [](uv_poll_t* poll, int, int) { static_cast<CallHandle<uv_poll_t>*>(poll->data)->call(); }),
+            "uv_poll_start");
+    uv_unref(poll_->base());  // the stream waits for nothing
+  }
+  ~BreakWatch() { Stop(); }
+  BreakWatch(const BreakWatch&) = delete;
+  BreakWatch& operator=(const BreakWatch&) = delete;
+
+ private:
+  void Stop() {
+    if (poll_ != nullptr) CloseAndDelete(std::exchange(poll_, nullptr));
+  }
+
+  void OnBroken() {
+    Stop();
+    int error = 0;
+    socklen_t bytes = sizeof(error);
+    if (::getsockopt(socket_.fd(), SOL_SOCKET, SO_ERROR, &error, &bytes) != 0) error = errno;
+    broken_(error == 0 ? UV_EPIPE : -error);
+  }
+
+  Socket socket_;
+  const std::function<void(int)> broken_;
+  CallHandle<uv_poll_t>* poll_ = nullptr;  // Deleted by its close callback.
+};
+
+}  // namespace
 
 // Everything that libuv may still refer to after the stream has been closed.
 class Stream::Io {
@@ -44,6 +88,7 @@ class Stream::Io {
   void OnRead(ssize_t result);
   void Present(std::span<uint8_t> bytes);
   void End(absl::Status why);
+  void WatchForBreak();
 
   // Writes what the system takes at once and returns how many bytes that were.
   size_t TryWrite(std::span<const std::span<const uint8_t>> slices);
@@ -74,6 +119,8 @@ class Stream::Io {
   bool uv_reading_ = false;  // As libuv has been told; later than reading_ while kept bytes come again first.
   bool presenting_ = false;  // Inside OnBytes.
   bool ended_ = false;
+  bool broken_ = false;               // Told so.
+  std::optional<BreakWatch> breaks_;  // From the end of the input to the end of the output.
 
   std::string in_flight_;  // libuv's until the write callback.
   std::string pending_;    // Behind it.
@@ -155,9 +202,17 @@ void Stream::Io::Present(std::span<uint8_t> bytes) {
 void Stream::Io::End(absl::Status why) {
   if (ended_) return;
   ended_ = true;
+  broken_ = !why.ok();
   StopReading();
   input_.Clear();
+  if (!broken_) WatchForBreak();
   handler_->OnEnd(std::move(why));
+}
+
+void Stream::Io::WatchForBreak() {
+  uv_os_fd_t fd = -1;
+  CheckUv(uv_fileno(base(), &fd), "uv_fileno");
+  if (!shutdown_) breaks_.emplace(loop_, fd, [this](int error) { FailWrite(error); });
 }
 
 void Stream::Io::Write(std::span<const std::span<const uint8_t>> slices) {
@@ -246,6 +301,7 @@ void Stream::Io::ShutdownWrite() {
 }
 
 void Stream::Io::StartShutdown() {
+  breaks_.reset();
   if (write_error_ != 0) return;
   const int result = uv_shutdown(&shutdown_request_, &uv_.stream, [](uv_shutdown_t*, int) {});
   if (result != 0 && result != UV_ENOTCONN) FailWrite(result);
@@ -259,8 +315,10 @@ void Stream::Io::ScheduleSoon() {
 // A failed write waits a turn, in which whatever the peer has still said is read.
 void Stream::Io::OnSoon() {
   if (std::exchange(write_error_untold_, false)) {
-    if (ended_) return handler_->OnSent();
-    return End(UvError(write_error_, "write", peer_));
+    absl::Status why = UvError(write_error_, "write", peer_);
+    if (!ended_) return End(std::move(why));
+    if (!std::exchange(broken_, true)) handler_->OnEnd(std::move(why));
+    return;
   }
   if (!reading_ || ended_) return;
   if (input_.kept_bytes() > 0 && !uv_reading_) Present(input_.Again());
@@ -271,6 +329,7 @@ void Stream::Io::OnSoon() {
 void Stream::Io::Close() {
   closed_ = true;
   if (soon_.has_value()) soon_->Cancel();
+  breaks_.reset();
   input_.Clear();
   CloseAndDelete(this);
 }

@@ -32,11 +32,11 @@ class Stream {
     virtual size_t OnBytes(std::span<uint8_t> bytes) = 0;
 
     // The input has ended: OK where the peer ended it, else UNAVAILABLE, as "read tcp://10.0.0.1:7: connection reset
-    // by peer"; a failed write ends the input, too. Called at most once, never from inside another call of Stream.
-    // After OK, Write goes on working until the peer stops reading.
+    // by peer": the connection is broken, by a failed write too. After OK, Write goes on working, and a connection that
+    // breaks then is told by a second call. Never from inside another call of Stream.
     virtual void OnEnd(absl::Status why) = 0;
 
-    // unsent_bytes() has become less: they were handed to the system, or, after a failed write, dropped.
+    // unsent_bytes() has become less: they were handed to the system.
     virtual void OnSent() = 0;
   };
 

@@ -148,15 +148,58 @@ TEST_P(StreamWriteTest, APeerThatDiesFailsWhatIsInFlight) {
   EXPECT_EQ(c.stream->unsent_bytes(), 0u);
 }
 
-TEST_P(StreamWriteTest, AWriteThatFailsAfterTheEndOfInputTellsThatItsBytesAreGone) {
+TEST_P(StreamWriteTest, AWriteThatFailsAfterTheEndOfInputIsTold) {
   Connected c(GetParam());
   c.peer->ShutdownWrite();
   RunUntil(*c.loop, [&c] { return c.handler.end.has_value(); });
-  Write(*c.stream, {std::string(kBlockingBytes, 'x')});
-  c.peer->Close();
-  RunUntil(*c.loop, [&c] { return c.handler.sent_calls > 0; });
   EXPECT_TRUE(c.handler.end->ok());
+  Write(*c.stream, {std::string(kBlockingBytes, 'x')});
+  ASSERT_GT(c.stream->unsent_bytes(), 0u);
+  c.peer->Close();
+  RunUntil(*c.loop, [&c] { return !c.handler.end->ok(); });
+  EXPECT_EQ(c.handler.end->code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(c.stream->unsent_bytes(), 0u);
+  RunTurns(*c.loop, 3);
+}
+
+TEST_P(StreamWriteTest, APeerThatDiesAfterTheEndOfInputIsToldThoughNothingIsWritten) {
+  for (const bool stays : {true, false}) {
+    Connected c(GetParam());
+    Write(*c.stream, {"never read, so that TCP too tells of the close at once"});
+    c.peer->ShutdownWrite();
+    RunUntil(*c.loop, [&c] { return c.handler.end.has_value(); });
+    EXPECT_TRUE(c.handler.end->ok());
+    if (stays) {
+      RunTurns(*c.loop, 3);
+      EXPECT_TRUE(c.handler.end->ok());
+    } else {
+      c.handler.on_end = [&c] { c.stream.reset(); };
+    }
+    c.peer->Close();
+    RunUntil(*c.loop, [&c] { return !c.handler.end->ok(); });
+    EXPECT_EQ(c.handler.end->code(), absl::StatusCode::kUnavailable);
+    RunTurns(*c.loop, 3);
+  }
+}
+
+TEST_P(StreamWriteTest, ThatBothSidesHaveEndedIsNoBreak) {
+  Connected c(GetParam());
+  c.peer->ShutdownWrite();
+  RunUntil(*c.loop, [&c] { return c.handler.end.has_value(); });
+  Write(*c.stream, {"bye"});
+  c.stream->ShutdownWrite();
+  PollUntil(*c.loop, [&c] { return c.peer->Receive() == "bye"; });
+  PollUntil(*c.loop, [&c] { return c.peer->InputEnded(); });
+  RunTurns(*c.loop, 3);
+  EXPECT_TRUE(c.handler.end->ok());
+}
+
+TEST_P(StreamWriteTest, CloseAfterTheEndOfInputClosesTheSocket) {
+  Connected c(GetParam());
+  c.peer->ShutdownWrite();
+  RunUntil(*c.loop, [&c] { return c.handler.end.has_value(); });
+  c.stream->Close();
+  PollUntil(*c.loop, [&c] { return c.peer->InputEnded(); });
 }
 
 INSTANTIATE_TEST_SUITE_P(Sockets, StreamWriteTest, testing::Values(Address::Kind::kTcp, Address::Kind::kUnix),

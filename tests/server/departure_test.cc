@@ -52,6 +52,22 @@ TEST(Departure, SenderThatEndsItsInputInTheMiddleOfARequestIsLostBehindGoawayToo
   driver.ExpectNothingLeft();
 }
 
+TEST(Departure, HalfClosedSenderThatBreaksIsLostToItsReceiverAtOnce) {
+  Driver driver;
+  Peer& receiver = driver.Joined("c");
+  receiver.Send(ReceiveFrame(1));
+  Peer& sender = driver.Joined("c");
+  sender.Send(StartFrame(flag::kRequest, 1, Id(1), {.flags = flag::kFin}) + GoawayFrame());
+  EXPECT_EQ(receiver.TakeOne().type, FrameType::kStart);
+  sender.CloseInput();
+  EXPECT_TRUE(receiver.Take().empty());
+  sender.Break();
+  EXPECT_EQ(receiver.TakeOne().end(), "sender_lost");
+  EXPECT_TRUE(sender.was_closed());
+  EXPECT_EQ(driver.count(End::kPeerLost), 1u);
+  driver.ExpectNothingLeft();
+}
+
 TEST(Departure, HalfClosedPeerThatDoesNotReadDies) {
   Driver driver;
   Peer& sender = driver.Joined("c");
