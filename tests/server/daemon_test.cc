@@ -1,0 +1,72 @@
+// The daemon in this process, beside a client on the same loop, so that a test can hold up a turn.
+
+#include "server/daemon.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "driver.h"
+#include "net/address.h"
+#include "net/connector.h"
+#include "net/testing.h"
+#include "net/timer.h"
+#include "spdlog/sinks/null_sink.h"
+
+namespace relay::server {
+namespace {
+
+namespace flag = proto::flag;
+
+// Until the client's handler has heard what the test waits for; nothing else wakes the loop.
+bool RunFor(net::Loop& loop, absl::Duration most) {
+  bool late = false;
+  net::Timer limit(loop, [&loop, &late] {
+    late = true;
+    loop.Stop();
+  });
+  limit.StartAt(loop.Now() + most);
+  loop.Run();
+  return !late;
+}
+
+TEST(Daemon, ADeadlineThatFallsDueWhileATurnRunsIsKept) {
+  const auto loop = net::NewLoop();
+  Options options;
+  options.listen = {"tcp://127.0.0.1:0"};
+  auto daemon = Daemon::Start(*loop, options,
+                              std::make_shared<spdlog::logger>("", std::make_shared<spdlog::sinks::null_sink_st>()));
+  ASSERT_TRUE(daemon.ok()) << daemon.status();
+
+  constexpr uint32_t kTimeoutMs = 100;
+  net::Recorder client;
+  std::unique_ptr<net::Stream> stream;
+  net::Connector connector(*loop, *net::ParseAddress((*daemon)->addresses().front()), [&](auto connected) {
+    ASSERT_TRUE(connected.ok()) << connected.status();
+    stream = *std::move(connected);
+    stream->SetHandler(&client);
+    stream->StartReading();
+    net::Write(*stream, {"RELAY/1\n", HelloFrame(), JoinFrame(1, Id(1), "c"),
+                         StartFrame(flag::kRequest, 1, Id(9), {.timeout_ms = kTimeoutMs})});
+  });
+  bool was_busy = false;
+  client.consume = [&](std::span<uint8_t> bytes) {
+    if (!std::exchange(was_busy, true)) {
+      // WELCOME, so START has been read. The turn's time is taken before the deadline, and the turn ends behind it.
+      loop->Now();
+      const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(kTimeoutMs + 10);
+      while (std::chrono::steady_clock::now() < until) {
+      }
+    }
+    if (net::TextOf(bytes).find("deadline") != std::string_view::npos) loop->Stop();
+    return bytes.size();
+  };
+  EXPECT_TRUE(RunFor(*loop, absl::Seconds(20))) << "the request was never told that its time is over";
+  EXPECT_TRUE(was_busy);
+}
+
+}  // namespace
+}  // namespace relay::server
