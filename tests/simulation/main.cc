@@ -1,7 +1,10 @@
 // Runs the simulation over a range of seeds, or one again:
 //   simulation --seeds 2000 --events 1000
 //   simulation --seed 1234 --events 1000
+//   simulation --seeds 2000 --count-failures 2000
 
+#include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -29,6 +32,41 @@ void OnCrash(int signal) {
   std::raise(signal);
 }
 
+// Runs each seed in a process of its own, so that one that crashes or hangs is counted like any other that fails: a
+// line each, up to `most` of them. It measures the simulation itself.
+int CountFailures(uint64_t first, uint64_t seeds, uint64_t events, uint64_t most) {
+  uint64_t failures = 0;
+  uint64_t runs = 0;
+  for (uint64_t seed = first; runs < seeds && failures < most; ++seed, ++runs) {
+    std::fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+      for (const int signal : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE}) std::signal(signal, SIG_DFL);
+      const itimerval much = {{}, {static_cast<time_t>(2 + events / 10000), 0}};  // a thousand times what it takes
+      setitimer(ITIMER_VIRTUAL, &much, nullptr);
+      const std::string failure = relay::simulation::World(seed).Run(events);
+      if (failure.empty()) _exit(0);
+      std::printf("seed %llu fails at %s\n", static_cast<unsigned long long>(seed),
+                  failure.substr(0, failure.find('\n')).c_str());
+      std::fflush(stdout);
+      _exit(1);
+    }
+    int status = 0;
+    if (child < 0 || waitpid(child, &status, 0) != child) {
+      std::perror("simulation");
+      return 1;
+    }
+    if (WIFSIGNALED(status)) {
+      std::printf("seed %llu %s (signal %d)\n", static_cast<unsigned long long>(seed),
+                  WTERMSIG(status) == SIGVTALRM ? "hangs" : "crashes", WTERMSIG(status));
+    }
+    if (status != 0) ++failures;
+  }
+  std::printf("%llu of %llu seeds fail\n", static_cast<unsigned long long>(failures),
+              static_cast<unsigned long long>(runs));
+  return failures == 0 ? 0 : 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -43,6 +81,8 @@ int main(int argc, char** argv) {
   app.add_option("--first", first, "the first of them")->capture_default_str();
   app.add_option("--events", events, "events of chance in each")->capture_default_str();
   app.add_option("--seed", one, "run this seed alone");
+  uint64_t most_failures = 0;
+  app.add_option("--count-failures", most_failures, "count seeds that fail, crash or hang, and stop after so many");
   bool trace = false;
   app.add_flag("--trace", trace, "print every frame");
   CLI11_PARSE(app, argc, argv);
@@ -50,6 +90,7 @@ int main(int argc, char** argv) {
     first = *one;
     seeds = 1;
   }
+  if (most_failures > 0) return CountFailures(first, seeds, events, most_failures);
   relay::simulation::Counts sum;
   for (uint64_t seed = first; seed < first + seeds; ++seed) {
     current_seed = seed;
