@@ -45,7 +45,11 @@ class Daemon::Link : public net::Stream::Handler {
     daemon_.relay_.OnUnsent(id_, unsent, daemon_.loop_.Now());
   }
 
-  size_t OnBytes(std::span<uint8_t> bytes) override { return daemon_.relay_.OnBytes(id_, bytes, daemon_.loop_.Now()); }
+  size_t OnBytes(std::span<uint8_t> bytes) override {
+    const size_t taken = daemon_.relay_.OnBytes(id_, bytes, daemon_.loop_.Now());
+    daemon_.CheckMemory(id_);
+    return taken;
+  }
   void OnEnd(absl::Status why) override { daemon_.relay_.OnInputEnd(id_, !why.ok(), daemon_.loop_.Now()); }
   void OnSent() override { ReportUnsent(); }
 
@@ -95,13 +99,21 @@ std::vector<std::string> Daemon::addresses() const {
 void Daemon::Accept(std::unique_ptr<net::Stream> stream) {
   auto link = std::make_unique<Link>(*this, std::move(stream));
   log_->debug("event=connection_open connection={} peer={}", link->id(), link->stream().peer());
-  links_.emplace(link->id(), std::move(link));
+  const ConnectionId id = link->id();
+  links_.emplace(id, std::move(link));
+  CheckMemory(id);
 }
 
 void Daemon::Drain(std::function<void()> stopped) {
   listeners_.clear();
   relay_.Drain(loop_.Now());
   stopped_ = std::move(stopped);
+}
+
+void Daemon::CheckMemory(ConnectionId id) {
+  if (!reserve_.Failed()) return;
+  is_short_of_memory_ = true;
+  relay_.OnMemoryShort(id, loop_.Now());
 }
 
 void Daemon::EndTurn() {
@@ -117,6 +129,11 @@ void Daemon::EndTurn() {
   if (const auto next = relay_.next_deadline(); next != timer_at_) {
     timer_at_ = next;
     timer_.StartAt(next.value_or(absl::InfiniteFuture()));
+  }
+  CheckMemory(0);
+  if (is_short_of_memory_ && reserve_.Refill()) {
+    is_short_of_memory_ = false;
+    relay_.OnMemoryBack();
   }
   if (stopped_ && links_.empty()) std::exchange(stopped_, nullptr)();
 }

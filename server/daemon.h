@@ -18,6 +18,7 @@
 #include "net/loop.h"
 #include "net/stream.h"
 #include "net/timer.h"
+#include "server/memory_reserve.h"
 #include "server/options.h"
 #include "server/relay.h"
 #include "spdlog/spdlog.h"
@@ -55,11 +56,15 @@ class Daemon {
   absl::Status Listen(const std::string& url);
   void Accept(std::unique_ptr<net::Stream> stream);
   void EndTurn();
+  // Asked behind whatever was done for a connection, or for none (0): it ends where memory ran short in that.
+  void CheckMemory(ConnectionId id);
   void CarryOut(const Effect& effect);
   void Log(const Notice& notice);
 
   net::Loop& loop_;
   const std::shared_ptr<spdlog::logger> log_;
+  MemoryReserve reserve_;
+  bool is_short_of_memory_ = false;
   Relay relay_;
   net::Timer timer_;                    // only wakes the loop: what is due is done at the end of every turn
   std::optional<absl::Time> timer_at_;  // nothing once it has fired

@@ -30,6 +30,7 @@ constexpr std::array<EndInfo, kEndCount> kEnds = {{
     {Code::kResourceExhausted, "window_overrun", "the stream cost more than its window"},
     {Code::kUnavailable, "stopping", "the server stops"},
 
+    {Code::kResourceExhausted, "memory", "the server is short of memory"},
     {Code::kFailedPrecondition, "slot_not_joined", "no client is joined on this slot"},
     {Code::kFailedPrecondition, "slot_busy", "the client on this slot is in the middle of an operation"},
     {Code::kFailedPrecondition, "connection_leaving", "the connection has said GOAWAY: no new operation"},

@@ -34,6 +34,7 @@ enum class End : uint8_t {
   kWindowOverrun,
   kStopping,
   // Of an operation that did not begin.
+  kMemory,  // or of a connection, a join
   kSlotNotJoined,
   kSlotBusy,
   kConnectionLeaving,

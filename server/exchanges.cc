@@ -62,6 +62,7 @@ End Exchanges::OnRequest(Session& session, Client* client, Frame frame) {
   if (client->operation != registry::Operation::kIdle) return refuse(End::kSlotBusy);
   if (session.is_leaving) return refuse(End::kConnectionLeaving);
   if (!is_admitting_) return refuse(End::kStopping);
+  if (is_short_of_memory_) return refuse(End::kMemory);
   const proto::StartBlock block(frame.payload());
   if (block.start_bytes() > limits_.max_start_bytes) return refuse(End::kStartTooLarge);
   const uint64_t cost = proto::StartCost(block.body().size());

@@ -36,6 +36,8 @@ class Exchanges {
 
   // From now on nothing begins, and nothing is handed out again.
   void StopAdmitting() { is_admitting_ = false; }
+  // Meanwhile no request begins.
+  void set_short_of_memory(bool is_short) { is_short_of_memory_ = is_short; }
 
   End OnStart(Session& session, Client* client, proto::Frame frame);
   void OnBody(Session& session, Client* client, proto::Frame frame);  // CHUNK and END
@@ -107,6 +109,7 @@ class Exchanges {
   std::vector<registry::Channel*> given_back_to_;
   absl::Time now_;
   bool is_admitting_ = true;
+  bool is_short_of_memory_ = false;
 };
 
 }  // namespace relay::server

@@ -58,6 +58,8 @@ ConnectionId Relay::OnOpen(std::string peer, absl::Time now) {
   wheel_.Set(session.deadline, now_ + limits_.hello_timeout);
   if (is_draining_) {
     Refuse(session, End::kStopping);
+  } else if (is_short_of_memory_) {
+    Refuse(session, End::kMemory);
   } else if (sessions_.size() > 2 * size_t{limits_.max_connections}) {
     Kill(session, End::kMaxConnections);  // so many linger that there is no room for last words
   } else if (live_ > limits_.max_connections) {
@@ -167,6 +169,21 @@ void Relay::OnTime(absl::Time now) {
         break;
     }
   }
+}
+
+void Relay::OnMemoryShort(ConnectionId id, absl::Time now) {
+  SetNow(now);
+  is_short_of_memory_ = true;
+  exchanges_.set_short_of_memory(true);
+  Session* const session = Find(id);
+  effects_.Note(
+      {Notice::Level::kWarning, "memory_short", id, session == nullptr ? "" : session->peer, End::kMemory, ""});
+  if (session != nullptr && session->is_live()) Refuse(*session, End::kMemory);
+}
+
+void Relay::OnMemoryBack() {
+  is_short_of_memory_ = false;
+  exchanges_.set_short_of_memory(false);
 }
 
 std::vector<Session*> Relay::LiveSessions() const {

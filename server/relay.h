@@ -62,6 +62,10 @@ class Relay {
   void OnUnsent(ConnectionId id, size_t bytes, absl::Time now);
   // Does what is due. Peers are judged here, so a turn calls it after it has read what was there.
   void OnTime(absl::Time now);
+  // An allocation has failed in what the connection asked for: it ends, and nothing begins until OnMemoryBack. There
+  // is no such connection where it failed elsewhere.
+  void OnMemoryShort(ConnectionId id, absl::Time now);
+  void OnMemoryBack();
   // The server drains: nothing begins any more, what is assigned runs on to the drain limit. Everybody is told.
   void Drain(absl::Time now);
 
@@ -145,6 +149,7 @@ class Relay {
   uint32_t live_ = 0;             // of the sessions
   uint32_t unauthenticated_ = 0;  // of the live ones
   bool is_draining_ = false;
+  bool is_short_of_memory_ = false;
   Deadline drain_over_{Deadline::Of::kRelay, this};
   std::vector<Effect> taken_;
   std::vector<Session*> done_;  // to be settled once it is known whether their last words were sent

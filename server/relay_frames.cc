@@ -165,6 +165,8 @@ End Relay::OnJoin(Session& session, Frame frame, std::string_view& words) {
     refusal = End::kConnectionLeaving;
   } else if (is_draining_) {
     refusal = End::kStopping;
+  } else if (is_short_of_memory_) {
+    refusal = End::kMemory;
   } else if (live != nullptr &&
              (join.key().empty() || !SameSecret(join.key(), static_cast<Client*>(live)->takeover_key))) {
     refusal = End::kClientLive;
