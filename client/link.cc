@@ -44,8 +44,8 @@ Link::Link(std::vector<net::Address> addresses, ConnectionOptions options, std::
     : addresses_(std::move(addresses)),
       options_(std::move(options)),
       loop_(std::move(loop)),
-      roster_(ToAbsl(options_.wait_for_connection)),
-      random_(std::random_device()()),
+      roster_(ToAbsl(options_.wait_for_connection), ToAbsl(options_.reconnect_min), ToAbsl(options_.reconnect_max)),
+      backoff_(ToAbsl(options_.reconnect_min), ToAbsl(options_.reconnect_max)),
       mailbox_(*loop_, [this](std::vector<Command>& commands) { OnCommands(commands); }) {}
 
 void Link::Submit(std::shared_ptr<Operation> operation) {
@@ -170,16 +170,13 @@ void Link::OnAttemptFailed(const Status& why) {
     return EndLoop();
   }
   ++failed_rounds_;
-  roster_.OnLost(why, loop_->Now());
+  roster_.OnLost(why, 0, loop_->Now());
   Rest();
 }
 
 void Link::Rest() {
   state_ = State::kResting;
-  // Full jitter: clients that were cut off together do not come back together.
-  const auto bound = std::min(ToAbsl(options_.reconnect_max),
-                              ToAbsl(options_.reconnect_min) * static_cast<double>(1 << std::min(failed_rounds_, 20)));
-  state_over_ = loop_->Now() + bound * std::uniform_real_distribution<double>(0, 1)(random_);
+  state_over_ = loop_->Now() + backoff_.Draw(failed_rounds_);
 }
 
 void Link::OnWelcome() {
@@ -194,10 +191,12 @@ void Link::OnWelcome() {
 
 void Link::OnLost(const Status& why) {
   is_up_ = false;
+  const uint64_t sent_bytes = protocol_->taken_bytes() - stream_->unsent_bytes();
   DropStream();
-  const Status status =
+  Status status =
       UnavailableError("the connection to " + net::ToString(addresses_[address_]) + " was lost: " + why.message());
-  roster_.OnLost(status, loop_->Now());
+  status.set_end(kConnectionLost);
+  roster_.OnLost(status, sent_bytes, loop_->Now());
   Rest();
   if (options_.on_change) options_.on_change(status);
 }
@@ -234,7 +233,11 @@ size_t Link::OnBytes(std::span<uint8_t> bytes) {
     OnEvent(event);
   }
   const size_t taken = size - bytes.size();
-  if (const auto broken = std::exchange(broken_, std::nullopt)) OnBroken(*broken);
+  if (const auto broken = std::exchange(broken_, std::nullopt)) {
+    // The server learns what it did wrong, if it listens.
+    if (state_ == State::kUp) OnTurnEnd();
+    OnBroken(*broken);
+  }
   return taken;
 }
 
@@ -282,8 +285,6 @@ void Link::OnBroken(const Status& why) {
     case State::kAttempting:
       return OnAttemptFailed(why);
     case State::kUp:
-      // The server learns what it did wrong, if it listens.
-      OnTurnEnd();
       return OnLost(why);
     case State::kClosing:
       return EndLoop();

@@ -9,11 +9,11 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
-#include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "client/backoff.h"
 #include "client/operation.h"
 #include "client/protocol.h"
 #include "client/roster.h"
@@ -123,7 +123,7 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
   std::optional<Status> goaway_;  // that of the server
   bool said_goaway_ = false;
   std::string output_;  // kept for its capacity
-  std::minstd_rand random_;
+  Backoff backoff_;
 
   net::Mailbox<Command> mailbox_;
   std::atomic<std::thread::id> io_thread_;

@@ -17,6 +17,9 @@ namespace {
 // elsewhere.
 constexpr size_t kOutBytes = size_t{256} * 1024;
 
+// An idempotent request that streams is kept so far, to be sent again where its connection is lost.
+constexpr size_t kKeptBytes = size_t{256} * 1024;
+
 }  // namespace
 
 Operation::Operation(OperationSpec spec, std::shared_ptr<Participant> participant, Done done)
@@ -24,6 +27,8 @@ Operation::Operation(OperationSpec spec, std::shared_ptr<Participant> participan
   if (spec_.kind != Kind::kSend) return;
   id_ = proto::NewUuid();
   request_.id = FromWire(id_);
+  net::MutexLock lock(mutex_);
+  out_is_kept_ = spec_.start.is_idempotent;
 }
 
 void Operation::Wait() { changed_.wait(mutex_); }
@@ -164,8 +169,9 @@ Status Operation::Write(std::string_view bytes) {
         status = WriteStatus();
       }
       if (!status.ok()) return status;
-      DropTaken(out_, out_taken_);
       const size_t part = std::min(bytes.size(), kOutBytes - unsent_bytes());
+      if (out_.size() + part > kKeptBytes) out_is_kept_ = false;
+      if (!out_is_kept_) DropTaken(out_, out_taken_);
       out_.append(bytes.substr(0, part));
       bytes.remove_prefix(part);
       out_is_begun_ = true;
@@ -195,9 +201,8 @@ Status Operation::Finish(std::string bytes, const Status& status, const Metadata
       }
       out_end_ = std::move(end);
     }
-    if (unsent_bytes() == 0) {
+    if (out_.empty()) {
       out_ = std::move(bytes);
-      out_taken_ = 0;
     } else {
       out_ += bytes;
     }

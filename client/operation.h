@@ -120,9 +120,14 @@ class Operation : public std::enable_shared_from_this<Operation> {
   using Verdict = std::optional<Status>;
 
   Phase phase() const { return phase_; }
-  // Its place in time: when it was submitted, and when Roster is to look at it again.
+  // Its place in time: when it was submitted, since when it has the turn and waits for a connection, and when Roster is
+  // to look at it again.
   absl::Time submitted;
+  absl::Time turn_since;
   absl::Time armed = absl::InfiniteFuture();
+  // Of a Send that is to go out again: not before this, and the first time that a server would not have it.
+  absl::Time not_before = absl::InfinitePast();
+  absl::Time refused_since = absl::InfiniteFuture();
   bool is_blocked = false;  // stands in Roster's list of those that wait for room in the output
 
   void SetQueued() { phase_ = Phase::kQueued; }
@@ -137,8 +142,16 @@ class Operation : public std::enable_shared_from_this<Operation> {
   Verdict Advance(Protocol& protocol, uint16_t slot, absl::Time now, size_t output_mark, bool may_go_on);
   // Takes what the server said about the slot that this operation holds.
   Verdict OnEvent(Protocol& protocol, const Event& event);
-  // The connection is lost: a wait goes back to kTurn, an exchange is over.
-  Verdict OnLost(const Status& why);
+  // The connection is lost, of whose output the system took `sent_bytes`: a wait goes back to kTurn, an exchange is
+  // over.
+  Verdict OnLost(const Status& why, uint64_t sent_bytes);
+  // The join of its client was refused, and what stood behind that with it; or the client was taken over.
+  void OnLeft(const Status& why);
+  // The exchange of an idempotent Send is over, of which nothing came back: it stands at kTurn again, as if nothing had
+  // been sent. False where that cannot be.
+  bool SendAgain();
+  // How often it was sent.
+  int sendings() const { return sendings_; }
   // The Send's own time is over, and the server has not said so.
   void ResetLate(Protocol& protocol, uint16_t slot);
 
@@ -173,6 +186,7 @@ class Operation : public std::enable_shared_from_this<Operation> {
   Verdict AdvanceExchange(Protocol& protocol, uint16_t slot, size_t output_mark, bool may_go_on)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeOut(size_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropTakenOut() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Verdict TakeIn(Protocol& protocol, const Event& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Verdict OnRequest(Protocol& protocol, const Event& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnResponse(const Event& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -188,6 +202,11 @@ class Operation : public std::enable_shared_from_this<Operation> {
   proto::Uuid id_ = proto::kNilUuid;  // drawn for a Send when made, and constant; of the request for a Receive
   bool is_withdrawing_ = false;       // the echo is still to come
   bool is_open_ = false;              // START of the stream that goes out was sent
+  // Of a Send: what may_have_run() of its end is to say.
+  int sendings_ = 0;
+  uint64_t start_end_bytes_ = 0;  // of the connection's output, behind START
+  bool is_exposed_ = false;       // a receiver may have what this sending sent
+  bool was_exposed_ = false;      // or what an earlier one did
   Done done_;
 
   net::Mutex mutex_;
@@ -216,6 +235,7 @@ class Operation : public std::enable_shared_from_this<Operation> {
   std::string out_ ABSL_GUARDED_BY(mutex_);
   size_t out_taken_ ABSL_GUARDED_BY(mutex_) = 0;
   bool out_is_begun_ ABSL_GUARDED_BY(mutex_) = false;  // something was written
+  bool out_is_kept_ ABSL_GUARDED_BY(mutex_) = false;   // out_ begins with the body's first byte, to be sent again
   bool out_is_whole_ ABSL_GUARDED_BY(mutex_) = false;  // Finish was called
   bool holds_finish_ ABSL_GUARDED_BY(mutex_) = false;  // set_holds_finish
   std::optional<v1::End> out_end_ ABSL_GUARDED_BY(mutex_);

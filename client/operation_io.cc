@@ -9,6 +9,9 @@
 namespace relay::client {
 namespace {
 
+// The server's name for a LEAVE that ends a client which was joined.
+constexpr std::string_view kTakenOver = "taken_over";
+
 std::chrono::microseconds ToMicroseconds(absl::Duration duration) {
   return std::chrono::microseconds(absl::ToInt64Microseconds(duration));
 }
@@ -80,6 +83,9 @@ Operation::Verdict Operation::AdvanceStart(Protocol& protocol, uint16_t slot, ab
   if (!taken.has_value()) return std::nullopt;
   phase_ = Phase::kRunning;
   is_open_ = true;
+  is_exposed_ = true;
+  ++sendings_;
+  start_end_bytes_ = protocol.appended_bytes();
   const bool is_rest = *taken < body.size();
   TakeOut(*taken);
   // More than fits in one frame: CHUNKs follow at once, and what the output does not hold when it has drained.
@@ -123,11 +129,14 @@ Operation::Verdict Operation::AdvanceExchange(Protocol& protocol, uint16_t slot,
 void Operation::TakeOut(size_t bytes) {
   if (bytes == 0) return;
   out_taken_ += bytes;
-  if (out_taken_ == out_.size()) {
-    out_.clear();
-    out_taken_ = 0;
-  }
+  if (!out_is_kept_) DropTakenOut();
   changed_.notify_all();
+}
+
+void Operation::DropTakenOut() {
+  if (out_taken_ < out_.size()) return;
+  out_.clear();
+  out_taken_ = 0;
 }
 
 Operation::Verdict Operation::OnEvent(Protocol& protocol, const Event& event) {
@@ -169,6 +178,7 @@ Operation::Verdict Operation::OnEvent(Protocol& protocol, const Event& event) {
     case Event::Kind::kCredit:
       return std::nullopt;
     case Event::Kind::kReset:
+      is_exposed_ = event.status.may_have_run();
       if (!is_undelivered()) return event.status;
       Rewind();
       return std::nullopt;
@@ -207,6 +217,8 @@ void Operation::OnResponse(const Event& event) {
   response_.attempt = event.attempt;
   response_.queue_wait = ToMicroseconds(event.queue_wait);
   has_head_ = true;
+  out_is_kept_ = false;
+  DropTakenOut();
 }
 
 Operation::Verdict Operation::TakeIn(Protocol& protocol, const Event& event) {
@@ -238,7 +250,7 @@ void Operation::Rewind() {
   in_is_complete_ = false;
 }
 
-Operation::Verdict Operation::OnLost(const Status& why) {
+Operation::Verdict Operation::OnLost(const Status& why, uint64_t sent_bytes) {
   net::MutexLock lock(mutex_);
   is_blocked = false;
   if (phase_ == Phase::kWaiting) {
@@ -250,9 +262,24 @@ Operation::Verdict Operation::OnLost(const Status& why) {
     Rewind();
     return std::nullopt;
   }
+  is_exposed_ = start_end_bytes_ <= sent_bytes;
   Status status = why;
-  if (spec_.kind == Kind::kSend) status.set_may_have_run(true);
-  return status;
+  return status.set_may_have_run(spec_.kind == Kind::kSend && is_exposed_);
+}
+
+void Operation::OnLeft(const Status& why) {
+  if (why.end() != kTakenOver) is_exposed_ = false;
+}
+
+bool Operation::SendAgain() {
+  net::MutexLock lock(mutex_);
+  if (phase_ != Phase::kRunning || !out_is_kept_ || reset_.has_value()) return false;
+  phase_ = Phase::kTurn;
+  is_blocked = false;
+  is_open_ = false;
+  out_taken_ = 0;
+  was_exposed_ |= std::exchange(is_exposed_, false);
+  return true;
 }
 
 void Operation::ResetLate(Protocol& protocol, uint16_t slot) {
@@ -278,6 +305,10 @@ void Operation::End(const Status& status) {
     if (has_ended_) return;
     has_ended_ = true;
     end_ = status;
+    // Only an answer, or the server, can say that it was not handed to anybody.
+    const bool may_have_run = spec_.kind == Kind::kSend && (is_exposed_ || was_exposed_);
+    if (!end_.ok() && may_have_run) end_.set_may_have_run(true);
+    out_is_kept_ = false;
     out_.clear();
     out_.shrink_to_fit();
     out_taken_ = 0;

@@ -199,6 +199,7 @@ void Protocol::OnRead(absl::Time now) {
 
 void Protocol::TakeOutput(std::string& buffer, absl::Time now) {
   if (!output_.empty()) last_sent_ = now;
+  taken_bytes_ += output_.size();
   output_.swap(buffer);
 }
 

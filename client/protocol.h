@@ -140,6 +140,9 @@ class Protocol {
   // Swaps the output with `buffer`, which is empty. It counts as sent.
   void TakeOutput(std::string& buffer, absl::Time now);
   size_t output_bytes() const { return output_.size(); }
+  // All output that was taken so far, and all that there was.
+  uint64_t taken_bytes() const { return taken_bytes_; }
+  uint64_t appended_bytes() const { return taken_bytes_ + output_.size(); }
 
   // When OnTime is to be called.
   absl::Time next_time() const { return next_time_; }
@@ -213,6 +216,7 @@ class Protocol {
   std::deque<uint16_t> free_slots_;  // the one that has been free longest first
   size_t bound_slots_ = 0;
   std::string output_;
+  uint64_t taken_bytes_ = 0;
 
   void SetNextTime();
   absl::Time last_read_;

@@ -17,6 +17,12 @@ constexpr size_t kOutputMarkBytes = size_t{512} * 1024;
 // The server ends an exchange whose time is over. Only when it has not for so long does the client do so itself.
 constexpr absl::Duration kServerGrace = absl::Seconds(1);
 
+// Ends that mean something here, by the server's names and our own.
+constexpr std::string_view kStopping = "stopping";
+constexpr std::string_view kNoReceiver = "no_receiver";
+constexpr std::string_view kIdLive = "id_live";
+constexpr std::string_view kDeadline = "deadline";
+
 std::string Milliseconds(absl::Duration duration) { return absl::StrCat(absl::ToInt64Milliseconds(duration), " ms"); }
 
 Status BusyError(StatusCode code, const Participant& participant, absl::Time now) {
@@ -44,6 +50,7 @@ void Roster::Submit(std::shared_ptr<Operation> operation, absl::Time now) {
 
 void Roster::Begin(std::shared_ptr<Operation> operation, absl::Time now) {
   operation->participant()->current = operation;
+  operation->turn_since = now;
   operation->SetTurn();
   begun_.push_back(std::move(operation));
   // One that ends at once begins the next, so a long line of such would be a deep stack.
@@ -75,12 +82,14 @@ void Roster::Look(const std::shared_ptr<Operation>& operation, absl::Time now) {
 void Roster::Advance(Operation& operation, absl::Time now) {
   Participant& participant = *operation.participant();
   // A running exchange needs no new connection, only its own.
-  const bool can_advance = operation.phase() == Phase::kTurn ? is_up() : protocol_ != nullptr;
+  const bool can_advance =
+      operation.phase() == Phase::kTurn ? is_up() && operation.not_before <= now : protocol_ != nullptr;
   if (!can_advance) {
     const auto wish = operation.wish_to_end();
     if (wish.has_value()) return End(operation, *wish, now);
     return Arm(operation);
   }
+  operation.not_before = absl::InfinitePast();
   if (participant.slot == 0) {
     participant.slot =
         protocol_->Join(ToWire(participant.id), participant.channel_id, participant.channel_name, participant.key);
@@ -188,7 +197,7 @@ bool Roster::IsRunning() const {
   });
 }
 
-void Roster::OnLost(const Status& why, absl::Time now) {
+void Roster::OnLost(const Status& why, uint64_t sent_bytes, absl::Time now) {
   if (protocol_ != nullptr) away_since_ = now;
   away_why_ = why;
   protocol_ = nullptr;
@@ -197,8 +206,8 @@ void Roster::OnLost(const Status& why, absl::Time now) {
   for (const auto& member : members()) {
     member->slot = 0;
     if (member->current == nullptr) continue;
-    if (const auto verdict = member->current->OnLost(why)) {
-      End(*member->current, *verdict, now);
+    if (const auto verdict = member->current->OnLost(why, sent_bytes)) {
+      EndOrSendAgain(*member->current, *verdict, now);
     } else {
       Arm(*member->current);
     }
@@ -212,18 +221,47 @@ void Roster::OnEvent(const Event& event, absl::Time now) {
   if (event.slot == 0 || event.slot >= by_slot_.size() || by_slot_[event.slot] == nullptr) return;
   const std::shared_ptr<Participant> participant = by_slot_[event.slot];
   const std::shared_ptr<Operation> operation = participant->current;
-  if (event.kind == Event::Kind::kLeft) {
-    Unbind(*participant);
-    if (operation == nullptr) return;
-    const bool has_begun = operation->phase() == Phase::kRunning;
-    Status status = event.status;
-    if (has_begun && operation->spec().kind == Kind::kSend) status.set_may_have_run(true);
-    return End(*operation, status, now);
-  }
+  if (event.kind == Event::Kind::kLeft) return OnLeft(*participant, event.status, now);
   if (operation == nullptr) return;
-  if (const auto verdict = operation->OnEvent(*protocol_, event)) return End(*operation, *verdict, now);
+  if (const auto verdict = operation->OnEvent(*protocol_, event)) {
+    if (event.kind == Event::Kind::kReset) return EndOrSendAgain(*operation, *verdict, now);
+    return End(*operation, *verdict, now);
+  }
   operation->Deliver();
   if (event.kind == Event::Kind::kCredit || operation->phase() == Phase::kTurn) Advance(*operation, now);
+}
+
+void Roster::OnLeft(Participant& participant, const Status& why, absl::Time now) {
+  Unbind(participant);
+  const std::shared_ptr<Operation> operation = participant.current;
+  if (operation == nullptr) return;
+  if (why.end() != kStopping) {
+    operation->OnLeft(why);
+    return End(*operation, why, now);
+  }
+  // A join that crossed GOAWAY: nothing has begun here, and the next connection is to come.
+  const auto verdict = operation->OnLost(why, 0);
+  if (verdict.has_value()) return EndOrSendAgain(*operation, *verdict, now);
+  Advance(*operation, now);
+}
+
+void Roster::EndOrSendAgain(Operation& operation, const Status& status, absl::Time now) {
+  if (!MaySendAgain(operation, status, now) || !operation.SendAgain()) return End(operation, status, now);
+  operation.turn_since = now;
+  operation.not_before =
+      now + std::max(backoff_.Draw(operation.sendings() - 1), absl::Milliseconds(status.retry_after().count()));
+  Advance(operation, now);
+}
+
+bool Roster::MaySendAgain(Operation& operation, const Status& status, absl::Time now) const {
+  if (status.end() == kConnectionLost) return true;
+  const bool is_refused = status.code() == StatusCode::kUnavailable && status.end() != kNoReceiver &&
+                          (!status.may_have_run() || status.end() == kStopping);
+  // The server has not yet buried what was sent before.
+  const bool is_early = status.end() == kIdLive && operation.sendings() > 1;
+  if (!is_refused && !is_early) return false;
+  operation.refused_since = std::min(operation.refused_since, now);
+  return now - operation.refused_since <= wait_for_connection_;
 }
 
 void Roster::Unblock(absl::Time now) {
@@ -256,9 +294,12 @@ absl::Time Roster::DeadlineOf(const Operation& operation) const {
     case Phase::kQueued:
       return own;
     case Phase::kTurn: {
-      if (is_up()) return is_send ? own : absl::InfiniteFuture();
+      if (is_up()) {
+        if (!is_send) return absl::InfiniteFuture();
+        return operation.not_before == absl::InfinitePast() ? own : std::min(own, operation.not_before);
+      }
       if (!is_send) return own;
-      return std::min(own, std::max(away_since_, operation.submitted) + wait_for_connection_);
+      return std::min(own, std::max(away_since_, operation.turn_since) + wait_for_connection_);
     }
     case Phase::kRunning:
       return is_send ? own + kServerGrace : absl::InfiniteFuture();
@@ -296,19 +337,25 @@ void Roster::OnDeadline(Operation& operation, absl::Time now) {
   if (operation.phase() == Phase::kRunning) {
     operation.ResetLate(*protocol_, participant.slot);
     Status status = DeadlineExceededError("no answer within " + Milliseconds(limit.value_or(absl::ZeroDuration())));
-    return End(operation, status.set_may_have_run(true), now);
+    return End(operation, status.set_end(kDeadline), now);
   }
   const bool is_over = limit.has_value() && operation.submitted + *limit <= now;
+  if (!is_over && is_up()) return Advance(operation, now);  // to be sent again
+  const bool was_sent = operation.sendings() > 0;
   if (!is_over) {
-    return End(operation,
-               UnavailableError("no connection for " + Milliseconds(now - away_since_) + ": " + away_why_.message()),
-               now);
+    Status status =
+        UnavailableError("no connection for " + Milliseconds(now - away_since_) + ": " + away_why_.message());
+    return End(operation, was_sent ? status.set_end(kConnectionLost) : status, now);
   }
   if (operation.spec().kind == Kind::kReceive) {
     return End(operation,
                DeadlineExceededError("nothing came within " + Milliseconds(*limit) + "; there was no connection"), now);
   }
-  End(operation, DeadlineExceededError("nothing was sent within " + Milliseconds(*limit)), now);
+  if (!was_sent) {
+    return End(operation, DeadlineExceededError("nothing was sent within " + Milliseconds(*limit)), now);
+  }
+  Status status = DeadlineExceededError("no answer within " + Milliseconds(*limit) + "; the connection was lost");
+  End(operation, status.set_end(kDeadline), now);
 }
 
 }  // namespace relay::client

@@ -9,22 +9,29 @@
 #include <deque>
 #include <memory>
 #include <set>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
+#include "client/backoff.h"
 #include "client/operation.h"
 #include "client/protocol.h"
 #include "relay/status.h"
 
 namespace relay::client {
 
+// What `Status.end` says of what ran on a connection that is lost.
+inline constexpr std::string_view kConnectionLost = "connection_lost";
+
 // Survives the connections that its Link makes one after another. I/O thread only. Invariant: a participant's current
 // operation is the only one that says anything on its slot; `queue` is empty where there is no current one.
 class Roster {
  public:
-  explicit Roster(absl::Duration wait_for_connection) : wait_for_connection_(wait_for_connection) {}
+  // As in ConnectionOptions.
+  Roster(absl::Duration wait_for_connection, absl::Duration reconnect_min, absl::Duration reconnect_max)
+      : wait_for_connection_(wait_for_connection), backoff_(reconnect_min, reconnect_max) {}
 
   // A new operation gets in its client's line.
   void Submit(std::shared_ptr<Operation> operation, absl::Time now);
@@ -39,8 +46,9 @@ class Roster {
   void OnGoaway(absl::Time now);
   // Whether an exchange runs on this connection.
   bool IsRunning() const;
-  // There is no connection. Exchanges end with `why`; what waits for one remembers it for its words.
-  void OnLost(const Status& why, absl::Time now);
+  // There is no connection; of the output of the last one the system took `sent_bytes`. Exchanges end with `why` or
+  // wait to be sent again; what waits for a connection remembers it for its words.
+  void OnLost(const Status& why, uint64_t sent_bytes, absl::Time now);
   void OnEvent(const Event& event, absl::Time now);
   // The output has drained.
   void Unblock(absl::Time now);
@@ -59,6 +67,10 @@ class Roster {
   void End(Operation& operation, const Status& status, absl::Time now);
   void EndAll(Participant& participant, const Status& status, absl::Time now);
   void AdvanceAll(absl::Time now);
+  // Ends an operation, or has it sent again.
+  void EndOrSendAgain(Operation& operation, const Status& status, absl::Time now);
+  bool MaySendAgain(Operation& operation, const Status& status, absl::Time now) const;
+  void OnLeft(Participant& participant, const Status& why, absl::Time now);
   std::vector<std::shared_ptr<Participant>> members() const;
   void Unbind(Participant& participant);
 
@@ -67,6 +79,7 @@ class Roster {
   void OnDeadline(Operation& operation, absl::Time now);
 
   const absl::Duration wait_for_connection_;
+  Backoff backoff_;  // of sending again
   Protocol* protocol_ = nullptr;
   bool is_draining_ = false;
   bool is_closed_ = false;

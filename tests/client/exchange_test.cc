@@ -176,7 +176,7 @@ TEST_F(ExchangeTest, ReceiversStatusReachesTheSenderBehindTheBody) {
   ASSERT_TRUE(exchange.ok());
   std::array<char, 100> buffer;
   EXPECT_EQ(*exchange->Read(buffer), 4u);
-  EXPECT_EQ(exchange->Read(buffer).status(), DataLossError("disk"));
+  EXPECT_EQ(exchange->Read(buffer).status(), Ran(DataLossError("disk")));
   EXPECT_EQ(exchange->trailing_metadata(), (Metadata{{"at", "4"}}));
   receiver.join();
 }
@@ -187,7 +187,7 @@ TEST_F(ExchangeTest, ReceiversStatusWithoutABodyReachesTheSender) {
     ASSERT_TRUE(request.ok());
     EXPECT_EQ(request->Finish(NotFoundError("no such thing")), OkStatus());
   });
-  EXPECT_EQ(sender_.Send("x").status(), NotFoundError("no such thing"));
+  EXPECT_EQ(sender_.Send("x").status(), Ran(NotFoundError("no such thing")));
   receiver.join();
 }
 
@@ -199,11 +199,11 @@ TEST_F(ExchangeTest, CancelFreesAReaderAndTellsTheReceiver) {
   ASSERT_TRUE(request.ok());
   std::thread reader([&] {
     std::array<char, 1> buffer;
-    EXPECT_EQ(exchange->Read(buffer).status(), DataLossError("the source cannot be read"));
+    EXPECT_EQ(exchange->Read(buffer).status(), Ran(DataLossError("the source cannot be read")));
   });
   exchange->Cancel(DataLossError("the source cannot be read"));
   reader.join();
-  EXPECT_EQ(exchange->Write("y"), DataLossError("the source cannot be read"));
+  EXPECT_EQ(exchange->Write("y"), Ran(DataLossError("the source cannot be read")));
   EXPECT_TRUE(request->WaitCancelled(milliseconds(30'000)));
   EXPECT_EQ(request->status().code(), StatusCode::kCancelled);
   EXPECT_EQ(request->Write("z").code(), StatusCode::kCancelled);

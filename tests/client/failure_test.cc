@@ -41,21 +41,6 @@ size_t ResidentBytes() {
   return pages * 4096;
 }
 
-// A place for a Unix socket that a second server can listen on again.
-class SocketPath {
- public:
-  SocketPath() {
-    std::string folder = (std::filesystem::temp_directory_path() / "relay-test-XXXXXX").string();
-    EXPECT_NE(mkdtemp(folder.data()), nullptr);
-    folder_ = folder;
-  }
-  ~SocketPath() { std::filesystem::remove_all(folder_); }
-  std::string url() const { return "unix:" + (folder_ / "relay.sock").string(); }
-
- private:
-  std::filesystem::path folder_;
-};
-
 TEST(Open, NamesTheAddressThatRefused) {
   const Status status = Connection::Open("tcp://127.0.0.1:1").status();
   EXPECT_EQ(status.code(), StatusCode::kUnavailable);

@@ -7,9 +7,11 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
@@ -69,6 +71,21 @@ class Process {
  private:
   pid_t pid_ = -1;
   int output_ = -1;
+};
+
+// A place for a Unix socket that a second server can listen on again.
+class SocketPath {
+ public:
+  SocketPath() {
+    std::string folder = (std::filesystem::temp_directory_path() / "relay-test-XXXXXX").string();
+    EXPECT_NE(mkdtemp(folder.data()), nullptr);
+    folder_ = folder;
+  }
+  ~SocketPath() { std::filesystem::remove_all(folder_); }
+  std::string url() const { return "unix:" + (folder_ / "relay.sock").string(); }
+
+ private:
+  std::filesystem::path folder_;
 };
 
 class Relayd {

@@ -38,11 +38,11 @@ TEST_F(ServeTest, HandlersStatusIsTheResponses) {
   });
   ASSERT_TRUE(pool.ok());
   SendOptions options;
-  EXPECT_EQ(sender_.Send("", options).status(), PermissionDeniedError("no"));
+  EXPECT_EQ(sender_.Send("", options).status(), Ran(PermissionDeniedError("no")));
   options.method = "write";
   EXPECT_EQ(sender_.Send("", options)->body, "written");
   options.method = "finish";
-  EXPECT_EQ(sender_.Send("", options).status(), NotFoundError("said so"));
+  EXPECT_EQ(sender_.Send("", options).status(), Ran(NotFoundError("said so")));
   options.method = "reset";
   EXPECT_EQ(sender_.Send("", options).status().message(), "reset");
   options.method = "write";

@@ -64,6 +64,9 @@ inline std::string Body(size_t bytes, uint32_t seed) {
   return body;
 }
 
+// The status of a Send that its sender or its receiver has ended so while a receiver had it.
+inline Status Ran(Status status) { return status.set_may_have_run(true); }
+
 // What a worker of these tests makes of a request: no echo, so that nobody who sees his own bytes is content.
 inline std::string Transformed(std::string body) {
   for (char& c : body) c = static_cast<char>(c ^ 0x5a);

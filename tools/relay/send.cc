@@ -21,6 +21,7 @@
 #include "tools/relay/io.h"
 #include "tools/relay/load.h"
 #include "tools/relay/stop_signals.h"
+#include "tools/relay/text.h"
 #include "tools/relay/transfer.h"
 
 namespace relay::tools {
@@ -106,9 +107,18 @@ std::optional<int> Parse(int argc, const char* const* argv, Arguments& arguments
   return std::nullopt;
 }
 
+// "120 ms".
+std::string FormatPause(std::chrono::milliseconds pause) {
+  return pause < std::chrono::seconds(10) ? std::to_string(pause.count()) + " ms" : FormatDuration(pause);
+}
+
 // A status of the request, or of the connection.
 int Fail(const Status& status) {
-  PrintError("relay send: " + status.ToString() + (status.may_have_run() ? " (it may have been worked on)\n" : "\n"));
+  std::string words = status.ToString();
+  // What a worker says of its own work needs no such words.
+  if (status.may_have_run() && !status.end().empty()) words += " (it may have been worked on)";
+  if (status.retry_after().count() > 0) words += "; try again in " + FormatPause(status.retry_after());
+  PrintError("relay send: " + words + "\n");
   return ExitCodeOf(status.code());
 }
 

@@ -49,9 +49,9 @@ class Client {
   const Uuid& id() const;
 
   // One request, one response, both whole. The receiver's own status where that is not OK; DEADLINE_EXCEEDED when the
-  // timeout has passed; RESOURCE_EXHAUSTED where the channel's queue is full or the response larger than
-  // max_reply_bytes; UNAVAILABLE where the receiver or the connection was lost: may_have_run() says whether the
-  // request may have been worked on.
+  // timeout has passed; RESOURCE_EXHAUSTED where the channel's queue is full, with retry_after() where the server can
+  // say, or the response larger than max_reply_bytes; UNAVAILABLE where the receiver or the connection was lost, and
+  // SendOptions::idempotent did not help. may_have_run() says whether a request that failed may have been worked on.
   StatusOr<Reply> Send(std::string_view body, const SendOptions& options = {});
 
   // The streamed form. Returns when the client is free for it; nothing is sent before the first bytes, FinishWriting,

@@ -17,8 +17,8 @@ class Link;
 }  // namespace client
 
 // Carries any number of clients. When it is lost it is made again by itself, with jittered backoff: exchanges that ran
-// end UNAVAILABLE, a Receive that waited goes on waiting. Owned by whoever opened it and by its clients together.
-// Thread-safe.
+// end UNAVAILABLE, or are sent again where they are idempotent and unanswered; a Receive that waited goes on waiting.
+// Owned by whoever opened it and by its clients together. Thread-safe.
 class Connection {
  public:
   // `url` is "tcp://HOST:PORT" or "unix:PATH", or several with commas between, which are tried in turn. Blocks until

@@ -36,7 +36,8 @@ struct ConnectionOptions {
   // second with each attempt that fails.
   std::chrono::milliseconds reconnect_min{100};
   std::chrono::milliseconds reconnect_max{5'000};
-  // How long a Send that is begun while the connection is away waits for it before it gets UNAVAILABLE.
+  // How long a Send that is begun, or is to be sent again, while the connection is away waits for it before it gets
+  // UNAVAILABLE; and how long one is sent again where a server refuses it again and again.
   std::chrono::milliseconds wait_for_connection{10'000};
   // Called on the I/O thread: OK when the connection is up again, else why it was lost. May be empty.
   std::function<void(const Status&)> on_change;
@@ -56,7 +57,13 @@ struct SendOptions {
   std::string method = {};        // UTF-8
   std::string content_type = {};  // UTF-8
   Metadata metadata = {};
-  // May be handed to another receiver if the first one is lost.
+  // May be done twice: the server hands it to another receiver if the first one is lost, and this library sends it
+  // again, under the same id and within its timeout, if its connection was lost or the server stopped or would not have
+  // it, and nothing of a response has come. Send and SendAsync keep the body for that, Start the first 256 KiB of what
+  // is written: one that has written more is not sent again. Before each time there is a random pause whose bound
+  // doubles as for reconnecting, and wait_for_connection bounds the wait for a server. Without it, such an end is
+  // UNAVAILABLE at once, and may_have_run() is false only where nobody can have worked on it. RESOURCE_EXHAUSTED is
+  // never tried again here: retry_after() is for the caller.
   bool idempotent = false;
   // UNAVAILABLE, end "no_receiver", if no receiver is there.
   bool require_receiver = false;

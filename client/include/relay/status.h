@@ -52,9 +52,11 @@ class [[nodiscard]] Status {
   StatusCode code() const { return code_; }
   // Words for people; they may change. UTF-8.
   const std::string& message() const { return message_; }
-  // The stable name of the end, for programs ("no_receiver"), or "" where nobody named it.
+  // The stable name of the end, for programs ("no_receiver"), or "" where nobody named it. The server's, and of this
+  // library "connection_lost" and "deadline".
   const std::string& end() const { return end_; }
-  // Whether a receiver may have worked on the request that failed so. False means that sending it again is safe.
+  // Whether a receiver may have worked on the request that failed so, the one that said so itself among them. False
+  // means that sending it again is safe.
   bool may_have_run() const { return may_have_run_; }
   // How long to wait before trying again; 0 where nothing was said.
   std::chrono::milliseconds retry_after() const { return retry_after_; }

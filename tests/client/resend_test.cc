@@ -1,0 +1,441 @@
+// What becomes of a Send whose exchange is lost or refused: which are sent again, when, and what their ends say. A
+// Roster and a Protocol without I/O, clock in hand.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "client/operation.h"
+#include "client/protocol.h"
+#include "client/roster.h"
+#include "client/wire.h"
+#include "proto/endian.h"
+#include "proto/messages.h"
+#include "proto/start_block.h"
+
+namespace relay::client {
+namespace {
+
+using proto::FrameType;
+namespace flag = proto::flag;
+
+constexpr absl::Duration kWaitForConnection = absl::Seconds(10);
+constexpr absl::Duration kReconnectMin = absl::Milliseconds(100);
+constexpr absl::Duration kReconnectMax = absl::Seconds(5);
+
+Status Lost() { return UnavailableError("the connection was lost").set_end(kConnectionLost); }
+
+struct SentFrame {
+  FrameType type;
+  uint8_t flags;
+  uint16_t slot;
+  proto::Uuid id;
+  std::string payload;
+
+  std::string body() const {
+    std::string bytes = payload;
+    const proto::StartBlock block = Block(bytes);
+    return bytes.substr(proto::kStartBlockBytes + block.start_bytes());
+  }
+  uint32_t timeout_ms() const {
+    std::string bytes = payload;
+    return Block(bytes).timeout_ms();
+  }
+  static proto::StartBlock Block(std::string& bytes) {
+    return proto::StartBlock(std::span(reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()));
+  }
+};
+
+class ResendTest : public ::testing::Test {
+ protected:
+  ResendTest() { participant_->id = Uuid::New(); }
+
+  void Connect() {
+    protocol_ = std::make_unique<Protocol>("test", now_);
+    v1::Welcome welcome;
+    welcome.set_max_payload_bytes(128 * 1024);
+    welcome.set_initial_window_bytes(256 * 1024);
+    welcome.set_max_window_bytes(1 << 20);
+    welcome.set_max_clients_per_connection(10);
+    welcome.set_max_start_bytes(4096);
+    welcome.set_heartbeat_interval_ms(1000);
+    welcome.set_heartbeat_misses(3);
+    welcome.set_max_attempts(3);
+    Output();
+    Hear(FrameType::kWelcome, 0, 0, proto::kNilUuid, welcome.SerializeAsString());
+    roster_.OnConnected(protocol_.get(), now_);
+  }
+
+  // The connection is lost when the system had taken all of its output, or so much.
+  void Lose(std::optional<uint64_t> sent_bytes = std::nullopt) {
+    if (!sent_bytes.has_value()) Output();
+    roster_.OnLost(Lost(), sent_bytes.value_or(protocol_->taken_bytes()), now_);
+    protocol_.reset();
+  }
+
+  std::shared_ptr<Operation> Send(std::string body, bool idempotent = true,
+                                  std::optional<absl::Duration> timeout = std::nullopt) {
+    auto operation = Make(idempotent, timeout);
+    EXPECT_EQ(operation->Finish(std::move(body)), OkStatus());
+    roster_.Submit(operation, now_);
+    return operation;
+  }
+  std::shared_ptr<Operation> Make(bool idempotent, std::optional<absl::Duration> timeout = std::nullopt) {
+    OperationSpec spec;
+    spec.name = "Send";
+    spec.limit = timeout;
+    spec.start.is_idempotent = idempotent;
+    return std::make_shared<Operation>(std::move(spec), participant_,
+                                       [this](Operation& ended) { ends_.push_back(ended.status()); });
+  }
+
+  std::vector<SentFrame> Output() {
+    std::string output;
+    protocol_->TakeOutput(output, now_);
+    std::vector<SentFrame> frames;
+    if (output.starts_with(proto::kPreface)) output.erase(0, proto::kPreface.size());
+    while (!output.empty()) {
+      const size_t bytes = proto::kHeaderBytes + proto::LoadBig<uint32_t>(output.data());
+      const proto::Frame frame(std::span(reinterpret_cast<uint8_t*>(output.data()), bytes));
+      frames.push_back({frame.type(), frame.flags(), frame.slot(), frame.id(), std::string(frame.payload_text())});
+      output.erase(0, bytes);
+    }
+    return frames;
+  }
+  // The START that was said since the last Output.
+  std::optional<SentFrame> Start() {
+    for (SentFrame& frame : Output()) {
+      if (frame.type == FrameType::kStart) return std::move(frame);
+    }
+    return std::nullopt;
+  }
+
+  void Hear(FrameType type, uint8_t flags, uint16_t slot, const proto::Uuid& id, std::string_view payload) {
+    std::string bytes;
+    proto::AppendFrame(bytes, type, flags, slot, id, payload);
+    std::span<uint8_t> input(reinterpret_cast<uint8_t*>(bytes.data()), bytes.size());
+    const Event event = protocol_->Next(input);
+    if (event.kind == Event::Kind::kWelcome) return;
+    if (event.kind == Event::Kind::kGoaway) return roster_.OnGoaway(now_);
+    roster_.OnEvent(event, now_);
+  }
+  void HearReset(const SentFrame& start, const Status& status) {
+    v1::Reset reset;
+    ToWireWithEnd(status, *reset.mutable_status());
+    Hear(FrameType::kReset, 0, start.slot, start.id, reset.SerializeAsString());
+  }
+  void HearResponse(const SentFrame& start, uint8_t flags) {
+    std::string payload(proto::kStartBlockBytes, '\0');
+    Hear(FrameType::kStart, static_cast<uint8_t>(flag::kResponse | flags), start.slot, start.id, payload);
+  }
+  static void ToWireWithEnd(const Status& status, v1::Status& wire) {
+    wire.set_code(static_cast<uint32_t>(status.code()));
+    wire.set_message(status.message());
+    wire.set_end(status.end());
+    wire.set_may_have_run(status.may_have_run());
+    wire.set_retry_after_ms(static_cast<uint32_t>(status.retry_after().count()));
+  }
+
+  void Pass(absl::Duration duration) {
+    now_ += duration;
+    roster_.OnTime(now_);
+  }
+  bool has_ended() const { return !ends_.empty(); }
+  const Status& end() const { return ends_.front(); }
+
+  absl::Time now_ = absl::UnixEpoch() + absl::Hours(1);
+  Roster roster_{kWaitForConnection, kReconnectMin, kReconnectMax};
+  std::unique_ptr<Protocol> protocol_;
+  std::shared_ptr<Participant> participant_ = std::make_shared<Participant>();
+  std::vector<Status> ends_;
+};
+
+Status Unavailable(std::string_view end, bool may_have_run) {
+  return UnavailableError("").set_end(end).set_may_have_run(may_have_run);
+}
+
+TEST_F(ResendTest, IdempotentGoesOutAgainWholeWithTheSameIdAndWhatIsLeftOfItsTime) {
+  Connect();
+  const std::string body(1000, 'b');
+  Send(body, true, absl::Seconds(20));
+  const auto first = Start();
+  ASSERT_TRUE(first.has_value());
+  EXPECT_EQ(first->body(), body);
+  EXPECT_EQ(first->timeout_ms(), 20'000u);
+  Lose();
+  EXPECT_FALSE(has_ended());
+  Pass(absl::Seconds(5));
+  Connect();
+  const auto second = Start();
+  ASSERT_TRUE(second.has_value());
+  EXPECT_EQ(second->id, first->id);
+  EXPECT_EQ(second->flags, first->flags);
+  EXPECT_EQ(second->body(), body);
+  EXPECT_EQ(second->timeout_ms(), 15'000u);
+  HearResponse(*second, flag::kFin);
+  ASSERT_TRUE(has_ended());
+  EXPECT_EQ(end(), OkStatus());
+}
+
+TEST_F(ResendTest, OneThatIsNotIdempotentEndsAtOnceAndMayHaveRun) {
+  Connect();
+  Send("body", /*idempotent=*/false);
+  ASSERT_TRUE(Start().has_value());
+  Lose();
+  ASSERT_TRUE(has_ended());
+  EXPECT_EQ(end().code(), StatusCode::kUnavailable);
+  EXPECT_EQ(end().end(), "connection_lost");
+  EXPECT_TRUE(end().may_have_run());
+}
+
+TEST_F(ResendTest, StartThatTheSystemDidNotTakeWholeHasNotRun) {
+  for (const uint64_t missing : {1, 100'000}) {
+    ends_.clear();
+    Connect();
+    Send(std::string(50'000, 'x'), /*idempotent=*/false);
+    Lose(protocol_->appended_bytes() - std::min(missing, protocol_->appended_bytes()));
+    ASSERT_TRUE(has_ended());
+    EXPECT_EQ(end().code(), StatusCode::kUnavailable);
+    EXPECT_FALSE(end().may_have_run()) << missing;
+  }
+}
+
+TEST_F(ResendTest, StartThatTheSystemTookWithoutTheRestOfItsBodyMayHaveRun) {
+  Connect();
+  Send(std::string(200'000, 'x'), /*idempotent=*/false);
+  // START fills one payload; the CHUNK behind it did not leave.
+  Lose(protocol_->appended_bytes() - 1000);
+  ASSERT_TRUE(has_ended());
+  EXPECT_TRUE(end().may_have_run());
+}
+
+TEST_F(ResendTest, AfterAResponseHasBegunNothingIsSentAgain) {
+  Connect();
+  Send("body");
+  HearResponse(*Start(), 0);
+  Lose();
+  ASSERT_TRUE(has_ended());
+  EXPECT_TRUE(end().may_have_run());
+}
+
+TEST_F(ResendTest, WhatNobodyCarriesAnyMoreSaysThatItMayHaveRun) {
+  Connect();
+  Send("body");
+  ASSERT_TRUE(Start().has_value());
+  Lose();
+  Pass(kWaitForConnection - absl::Milliseconds(1));
+  EXPECT_FALSE(has_ended());
+  Pass(absl::Milliseconds(1));
+  ASSERT_TRUE(has_ended());
+  EXPECT_EQ(end().code(), StatusCode::kUnavailable);
+  EXPECT_TRUE(end().may_have_run());
+}
+
+TEST_F(ResendTest, ItsTimePassesWhileThereIsNoConnection) {
+  Connect();
+  Send("body", true, absl::Seconds(2));
+  ASSERT_TRUE(Start().has_value());
+  Lose();
+  Pass(absl::Milliseconds(1999));
+  EXPECT_FALSE(has_ended());
+  Pass(absl::Milliseconds(1));
+  ASSERT_TRUE(has_ended());
+  EXPECT_EQ(end().code(), StatusCode::kDeadlineExceeded);
+  EXPECT_TRUE(end().may_have_run());
+}
+
+TEST_F(ResendTest, WhatMayHaveRunOnceStaysSoWhateverTheNextServerSays) {
+  Connect();
+  auto operation = Send("body");
+  ASSERT_TRUE(Start().has_value());
+  Lose();
+  Pass(absl::Seconds(1));
+  Connect();
+  const auto second = Start();
+  ASSERT_TRUE(second.has_value());
+  HearReset(*second,
+            ResourceExhaustedError("full").set_end("queue_count").set_retry_after(std::chrono::milliseconds(70)));
+  ASSERT_TRUE(has_ended());
+  EXPECT_EQ(end().code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(end().retry_after(), std::chrono::milliseconds(70));
+  EXPECT_TRUE(end().may_have_run());
+}
+
+TEST_F(ResendTest, RefusalsThatAreSentAgainAndThoseThatAreTheCallers) {
+  struct Case {
+    Status status;
+    bool is_sent_again;
+  };
+  const std::vector<Case> cases = {
+      {Unavailable("stopping", false), true},
+      {Unavailable("stopping", true), true},
+      {Unavailable("memory", false), true},
+      {Unavailable("no_receiver", false), false},
+      {Unavailable("receiver_lost", true), false},
+      {Unavailable("receiver_reset", true), false},
+      {ResourceExhaustedError("").set_end("queue_count"), false},
+      {DeadlineExceededError("").set_end("deadline"), false},
+      {AlreadyExistsError("").set_end("id_live"), false},  // somebody else's, as nothing was sent before
+  };
+  for (const auto& [status, is_sent_again] : cases) {
+    ends_.clear();
+    Connect();
+    const auto operation = Send("body");
+    HearReset(*Start(), status);
+    EXPECT_EQ(has_ended(), !is_sent_again) << status.end() << " " << status.may_have_run();
+    Pass(kReconnectMin);
+    EXPECT_EQ(Start().has_value(), is_sent_again) << status.end() << " " << status.may_have_run();
+    operation->End(CancelledError("the test is over"));
+    participant_->current = nullptr;
+    Lose();
+  }
+}
+
+TEST_F(ResendTest, RefusalOfOneThatIsNotIdempotentIsTheCallers) {
+  Connect();
+  Send("body", /*idempotent=*/false);
+  HearReset(*Start(), Unavailable("stopping", false));
+  ASSERT_TRUE(has_ended());
+  EXPECT_EQ(end().end(), "stopping");
+  EXPECT_FALSE(end().may_have_run());
+}
+
+TEST_F(ResendTest, IdThatIsLiveFromTheSendingBeforeIsTriedAgain) {
+  Connect();
+  Send("body");
+  ASSERT_TRUE(Start().has_value());
+  Lose();
+  Pass(absl::Seconds(1));
+  Connect();
+  HearReset(*Start(), AlreadyExistsError("").set_end("id_live"));
+  EXPECT_FALSE(has_ended());
+  Pass(absl::Seconds(1));
+  EXPECT_TRUE(Start().has_value());
+}
+
+TEST_F(ResendTest, PausesGrowAndEndWithTheWaitForAConnection) {
+  Connect();
+  Send("body");
+  auto start = Start();
+  int sendings = 1;
+  const absl::Time refused_first = now_;
+  while (!has_ended()) {
+    ASSERT_TRUE(start.has_value());
+    HearReset(*start, Unavailable("memory", false));
+    start.reset();
+    while (!has_ended() && !start.has_value()) {
+      EXPECT_FALSE(protocol_->output_bytes() > 0);
+      const absl::Time next = roster_.next_time();
+      ASSERT_LE(next - now_, std::min(kReconnectMax, kReconnectMin * (1 << (sendings - 1))));
+      Pass(next - now_);
+      start = Start();
+    }
+    if (start.has_value()) ++sendings;
+  }
+  EXPECT_GE(now_ - refused_first, kWaitForConnection);
+  EXPECT_EQ(end().end(), "memory");
+  EXPECT_FALSE(end().may_have_run());
+}
+
+TEST_F(ResendTest, PauseIsAtLeastWhatTheServerAskedFor) {
+  Connect();
+  Send("body");
+  HearReset(*Start(), Unavailable("memory", false).set_retry_after(std::chrono::milliseconds(700)));
+  Pass(absl::Milliseconds(699));
+  EXPECT_FALSE(Start().has_value());
+  Pass(absl::Milliseconds(1));
+  EXPECT_TRUE(Start().has_value());
+}
+
+TEST_F(ResendTest, ServerThatDiesOfTheRequestIsNotStruckAtWireSpeed) {
+  Connect();
+  Send("body");
+  ASSERT_TRUE(Start().has_value());
+  // The reconnect takes no time at all here: what is left is the pause.
+  const absl::Time began = now_;
+  int sendings = 1;
+  while (now_ - began < absl::Seconds(60) && sendings < 1000) {
+    Lose();
+    Connect();
+    while (!Start().has_value()) Pass(roster_.next_time() - now_);
+    ++sendings;
+  }
+  EXPECT_LT(sendings, 200);  // 24 of 2.5 s each on average behind the first six
+}
+
+TEST_F(ResendTest, DrainingServerIsLeftForTheNextOne) {
+  Connect();
+  Send("body");
+  const auto start = Start();
+  Hear(FrameType::kGoaway, 0, 0, proto::kNilUuid, "");
+  // It was assigned, and its receiver did not end before the drain's limit.
+  now_ += kWaitForConnection * 2;
+  HearReset(*start, Unavailable("stopping", true));
+  Pass(kReconnectMin);
+  EXPECT_FALSE(has_ended());
+  EXPECT_FALSE(Start().has_value());
+  Lose();
+  Connect();
+  EXPECT_TRUE(Start().has_value());
+}
+
+TEST_F(ResendTest, JoinThatCrossesADrainLosesNeitherSendNorReceive) {
+  Connect();
+  Send("body");
+  const auto start = Start();
+  ASSERT_TRUE(start.has_value());
+  Hear(FrameType::kGoaway, 0, 0, proto::kNilUuid, "");
+  v1::Status wire;
+  ToWireWithEnd(Unavailable("stopping", false), wire);
+  Hear(FrameType::kLeave, 0, start->slot, ToWire(participant_->id), wire.SerializeAsString());
+  EXPECT_FALSE(has_ended());
+
+  const auto waiting = std::make_shared<Participant>();
+  waiting->id = Uuid::New();
+  OperationSpec spec;
+  spec.kind = Operation::Kind::kReceive;
+  spec.name = "Receive";
+  Pass(kReconnectMin);
+  Lose();
+  Connect();
+  EXPECT_TRUE(Start().has_value());
+  roster_.Submit(std::make_shared<Operation>(std::move(spec), waiting), now_);
+  EXPECT_FALSE(Output().empty());
+  Hear(FrameType::kGoaway, 0, 0, proto::kNilUuid, "");
+  Hear(FrameType::kLeave, 0, waiting->slot, ToWire(waiting->id), wire.SerializeAsString());
+  ASSERT_NE(waiting->current, nullptr);
+  EXPECT_EQ(waiting->current->phase(), Operation::Phase::kTurn);
+}
+
+TEST_F(ResendTest, JoinThatIsRefusedHasNotRun) {
+  Connect();
+  Send("body");
+  const auto start = Start();
+  v1::Status wire;
+  ToWireWithEnd(ResourceExhaustedError("").set_end("channel_limit"), wire);
+  Hear(FrameType::kLeave, 0, start->slot, ToWire(participant_->id), wire.SerializeAsString());
+  ASSERT_TRUE(has_ended());
+  EXPECT_EQ(end().end(), "channel_limit");
+  EXPECT_FALSE(end().may_have_run());
+}
+
+TEST_F(ResendTest, AnswerThatSaysFailureMayHaveRun) {
+  Connect();
+  Send("body");
+  const auto start = Start();
+  HearResponse(*start, 0);
+  v1::End wire;
+  wire.mutable_status()->set_code(static_cast<uint32_t>(StatusCode::kInternal));
+  Hear(FrameType::kEnd, flag::kResponse, start->slot, start->id, wire.SerializeAsString());
+  ASSERT_TRUE(has_ended());
+  EXPECT_EQ(end().code(), StatusCode::kInternal);
+  EXPECT_TRUE(end().may_have_run());
+}
+
+}  // namespace
+}  // namespace relay::client
