@@ -1,0 +1,152 @@
+// Floods a relayd, one way after the other, while a well-behaved pair goes on, and prints what that cost whom.
+//
+//   flood --relayd PATH [--seconds N] [--quiet-seconds N] [--only WORDS] [--bench] [--no-memory]
+//
+// Without --bench nothing is decided by time: what is checked is that the named ends were reached, that memory and the
+// bytes drawn stay within their bounds, and that the pair lost nothing. --bench checks the pair's p99 and the server's
+// CPU, too, and measures each flood a second time against a port behind which nobody works, for what the machine alone
+// does to the pair when another process is busy.
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "attacker.h"
+#include "floods.h"
+#include "pair.h"
+#include "process.h"
+
+namespace flood {
+namespace {
+
+constexpr double kMiB = 1024 * 1024;
+constexpr double kMostRssGrowthBytes = 64 * kMiB;
+constexpr double kMostAmplification = 8;
+constexpr double kMostRatio = 3;
+constexpr double kPairPerSecond = 500;
+
+struct Options {
+  std::string relayd;
+  double seconds = 10;
+  double quiet_seconds = 2;
+  std::string only;
+  bool bench = false;
+  bool checks_memory = true;
+};
+
+void Sleep(double seconds) { usleep(static_cast<useconds_t>(seconds * 1e6)); }
+
+double OfOr0(double a, double b) { return b > 0 ? a / b : 0; }
+
+// Runs one flood and prints its row. What broke a bound, in words.
+std::vector<std::string> Run(const Flood& flood, const Options& options, uint16_t sink_port) {
+  std::vector<std::string> faults;
+  Relayd relayd(options.relayd, flood.flags);
+  Pair pair(relayd.port(), kPairPerSecond);
+  Sleep(0.1);
+  pair.Take();
+  const double cpu_before = relayd.CpuSeconds();
+  Sleep(options.quiet_seconds);
+  const double quiet_load = (relayd.CpuSeconds() - cpu_before) / options.quiet_seconds;
+  const Latency quiet = pair.Take();
+  Latency control;
+  if (options.bench) {
+    Attack(flood, sink_port, options.seconds, /*gives_up_early=*/true);
+    control = pair.Take();
+  }
+  const size_t quiet_rss = relayd.RssBytes();
+  relayd.ForgetPeak();
+  const double cpu_begin = relayd.CpuSeconds();
+  const Toll toll = Attack(flood, relayd.port(), options.seconds, /*gives_up_early=*/false);
+  const double server_cpu = relayd.CpuSeconds() - cpu_begin - quiet_load * toll.seconds;
+  const Latency flooded = pair.Take();
+  const size_t peak_rss = relayd.PeakRssBytes();
+  if (const std::string lost = pair.Stop(); !lost.empty()) faults.push_back("the pair: " + lost);
+  if (const int code = relayd.Stop(); code != 0) faults.push_back("relayd ended with " + std::to_string(code));
+  const auto counts = relayd.Counts();
+
+  std::string ends;
+  for (const std::string& end : flood.ends) {
+    if (const auto found = counts.find(end); found == counts.end() || found->second == 0) {
+      faults.push_back("nothing ended as " + end);
+    } else {
+      ends += (ends.empty() ? "" : ", ") + end + " " + std::to_string(found->second);
+    }
+  }
+  const double ratio = OfOr0(flooded.p99_us, quiet.p99_us);
+  const double cpu_ratio = OfOr0(server_cpu, toll.cpu_seconds);
+  const double growth = peak_rss > quiet_rss ? static_cast<double>(peak_rss - quiet_rss) : 0;
+  if (options.checks_memory && growth > kMostRssGrowthBytes) faults.push_back("memory");
+  if (toll.most_excess > kMostAmplification) faults.push_back("amplification of bytes");
+  if (options.bench && ratio > kMostRatio) faults.push_back("p99");
+  if (options.bench && !flood.is_paced && cpu_ratio > kMostAmplification) faults.push_back("amplification of CPU");
+  std::string fault_words;
+  for (const std::string& fault : faults) fault_words += " !" + fault;
+  std::printf(
+      "| %s | %.0f | %.0f | %.0f | %.1f | %.0f | %.1f | %.1f | %llu | %.1f | %.2f | %.1f | %.2f | %.2f | %.1f | %s "
+      "|%s\n",
+      flood.name.c_str(), quiet.p99_us, control.p99_us, flooded.p99_us, ratio, flooded.most_us,
+      static_cast<double>(quiet_rss) / kMiB, static_cast<double>(peak_rss) / kMiB,
+      static_cast<unsigned long long>(toll.connections), static_cast<double>(toll.sent_bytes) / kMiB,
+      OfOr0(static_cast<double>(toll.drawn_bytes), static_cast<double>(toll.sent_bytes)), toll.most_excess, server_cpu,
+      toll.cpu_seconds, cpu_ratio, ends.c_str(), fault_words.c_str());
+  std::fflush(stdout);
+  return faults;
+}
+
+int Main(const Options& options) {
+  rlimit files = {};
+  getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+  const Sink sink;
+  std::puts(
+      "| flood | quiet p99 us | control p99 us | p99 us | ratio | most us | RSS MiB | peak MiB | connections | sent "
+      "MiB "
+      "| drawn/sent | most of one | server CPU s | attacker CPU s | ratio | ends |");
+  std::puts("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+  size_t ran = 0;
+  size_t failed = 0;
+  for (const Flood& flood : AllFloods()) {
+    if (flood.name.find(options.only) == std::string::npos) continue;
+    ++ran;
+    if (!Run(flood, options, sink.port()).empty()) ++failed;
+  }
+  std::printf("%zu floods, %zu broke a bound\n", ran, failed);
+  return ran == 0 || failed > 0 ? 1 : 0;
+}
+
+}  // namespace
+}  // namespace flood
+
+int main(int argc, char** argv) {
+  flood::Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const bool has_value = i + 1 < argc;
+    if (word == "--bench") {
+      options.bench = true;
+    } else if (word == "--no-memory") {
+      options.checks_memory = false;
+    } else if (word == "--relayd" && has_value) {
+      options.relayd = argv[++i];
+    } else if (word == "--seconds" && has_value) {
+      options.seconds = std::atof(argv[++i]);
+    } else if (word == "--quiet-seconds" && has_value) {
+      options.quiet_seconds = std::atof(argv[++i]);
+    } else if (word == "--only" && has_value) {
+      options.only = argv[++i];
+    } else {
+      std::fprintf(stderr,
+                   "flood: --relayd PATH [--seconds N] [--quiet-seconds N] [--only WORDS] [--bench] [--no-memory]\n");
+      return 64;
+    }
+  }
+  return flood::Main(options);
+}
