@@ -116,6 +116,12 @@ std::string WindowFrame(uint8_t flags, uint16_t slot, const Uuid& id, uint64_t w
   return FrameOf(FrameType::kWindow, flags, slot, id, {payload, sizeof(payload)});
 }
 
+std::string ExtendFrame(uint16_t slot, const Uuid& id, uint32_t ms) {
+  char payload[proto::kExtendBytes];
+  proto::StoreBig<uint32_t>(payload, ms);
+  return FrameOf(FrameType::kExtend, 0, slot, id, {payload, sizeof(payload)});
+}
+
 std::string ResetFrame(uint16_t slot, const Uuid& id, absl::StatusCode code, bool requeue, std::string_view message) {
   v1::Reset reset;
   reset.mutable_status()->set_code(static_cast<uint32_t>(code));

@@ -67,6 +67,7 @@ std::string StartFrame(uint8_t direction, uint16_t slot, const proto::Uuid& id, 
 std::string ChunkFrame(uint8_t flags, uint16_t slot, const proto::Uuid& id, std::string_view body);
 std::string EndFrame(uint8_t flags, uint16_t slot, const proto::Uuid& id, std::string_view payload = {});
 std::string WindowFrame(uint8_t flags, uint16_t slot, const proto::Uuid& id, uint64_t window);
+std::string ExtendFrame(uint16_t slot, const proto::Uuid& id, uint32_t ms);
 std::string ResetFrame(uint16_t slot, const proto::Uuid& id, absl::StatusCode code, bool requeue = false,
                        std::string_view message = "because");
 std::string LeaveFrame(uint16_t slot, const proto::Uuid& client);

@@ -12,12 +12,6 @@ namespace {
 using proto::FrameType;
 namespace flag = proto::flag;
 
-std::string ExtendFrame(uint16_t slot, const proto::Uuid& id, uint32_t ms) {
-  std::string payload(proto::kExtendBytes, '\0');
-  proto::StoreBig<uint32_t>(reinterpret_cast<uint8_t*>(payload.data()), ms);
-  return FrameOf(FrameType::kExtend, 0, slot, id, payload);
-}
-
 uint32_t Remains(const Seen& seen) {
   EXPECT_EQ(seen.type, FrameType::kExtend);
   EXPECT_EQ(seen.payload.size(), proto::kExtendBytes);
