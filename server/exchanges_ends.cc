@@ -29,7 +29,7 @@ End Exchanges::OnReset(Session& session, Client* client, Frame frame) {
   if (!proto::ParseMessage(frame.payload_text(), reset)) return End::kMalformed;
   const std::string_view words = proto::Shortened(reset.status().message(), kMaxWordsBytes);
   if (client->operation == registry::Operation::kSending) {
-    if (exchange->is_assigned()) ResetReceiver(*exchange, StatusOf(End::kSenderReset, words));
+    if (exchange->is_assigned()) ResetReceiver(*exchange, StatusOf(End::kSenderReset, words, /*may_have_run=*/true));
     EndExchange(*exchange, End::kSenderReset);
     return End::kNone;
   }
@@ -82,7 +82,7 @@ void Exchanges::Abandon(Client& client) {
       return;
     case registry::Operation::kSending: {
       auto& exchange = static_cast<Exchange&>(*client.exchange);
-      if (exchange.is_assigned()) ResetReceiver(exchange, StatusOf(End::kSenderLost));
+      if (exchange.is_assigned()) ResetReceiver(exchange, StatusOf(End::kSenderLost, {}, /*may_have_run=*/true));
       EndExchange(exchange, End::kSenderLost);
       return;
     }

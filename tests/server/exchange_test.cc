@@ -186,6 +186,7 @@ TEST(Exchange, TheSendersResetReachesTheReceiver) {
   EXPECT_EQ(told.end(), "sender_reset");
   EXPECT_EQ(told.code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(told.status().message(), "never mind");
+  EXPECT_TRUE(told.status().may_have_run());
   EXPECT_TRUE(run.sender->is_quiet());
   run.driver.ExpectNothingLeft();
 }
@@ -252,6 +253,7 @@ TEST(Exchange, ASenderThatIsLostFreesItsReceiverOnce) {
     const Seen told = run.receiver->TakeOne();
     EXPECT_EQ(told.end(), "sender_lost");
     EXPECT_EQ(told.code(), absl::StatusCode::kCancelled);
+    EXPECT_TRUE(told.status().may_have_run());
     run.receiver->Send(StartFrame(flag::kResponse, 1, Id(9), {.flags = kFin}) + ReceiveFrame(1, 0));
     EXPECT_EQ(run.receiver->TakeOne().type, FrameType::kReceive);
     run.driver.ExpectNothingLeft();
