@@ -260,6 +260,15 @@ void Exchanges::StopKeeping(Exchange& exchange) {
 
 // ---- Handing out ---------------------------------------------------------------------------------------------------
 
+Exchange* Exchanges::OldestInTime(registry::Channel& channel) {
+  while (registry::Exchange* const oldest = channel.oldest()) {
+    auto& exchange = static_cast<Exchange&>(*oldest);
+    if (exchange.ends_at > now_) return &exchange;
+    TimeOver(exchange);
+  }
+  return nullptr;
+}
+
 void Exchanges::HandOutHeld(Exchange& exchange, Client& receiver) {
   exchange.channel->pace().Left(now_);
   exchange.channel->Assign(exchange, receiver);
@@ -400,8 +409,8 @@ void Exchanges::BeginReceive(Session& session, Client* client, uint16_t slot, st
   }
   registry::Channel& channel = *client->channel;
   channel.NoteReceiver(*client);
-  if (registry::Exchange* const oldest = channel.oldest(); oldest != nullptr) {
-    HandOutHeld(static_cast<Exchange&>(*oldest), *client);
+  if (Exchange* const oldest = OldestInTime(channel); oldest != nullptr) {
+    HandOutHeld(*oldest, *client);
     return;
   }
   channel.Wait(*client);

@@ -86,6 +86,9 @@ class Exchanges {
   // Gives up the copy and the WINDOW that were kept for another receiver.
   void StopKeeping(Exchange& exchange);
 
+  // The oldest request of the queue; those whose time has passed before the clock said so end here and are not handed
+  // out.
+  Exchange* OldestInTime(registry::Channel& channel);
   void HandOutHeld(Exchange& exchange, Client& receiver);
   // `frames` are the exchange's REQUEST frames, START first.
   void HandOut(Exchange& exchange, Client& receiver, std::span<uint8_t> frames);

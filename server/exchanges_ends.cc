@@ -60,8 +60,10 @@ void Exchanges::LoseReceiver(Exchange& exchange, End end, v1::Status status, boo
 
 void Exchanges::HandOutGivenBack() {
   for (registry::Channel* const channel : given_back_to_) {
-    while (channel->oldest() != nullptr && channel->first_in_line() != nullptr) {
-      HandOutHeld(static_cast<Exchange&>(*channel->oldest()), static_cast<Client&>(*channel->first_in_line()));
+    while (channel->first_in_line() != nullptr) {
+      Exchange* const oldest = OldestInTime(*channel);
+      if (oldest == nullptr) break;
+      HandOutHeld(*oldest, static_cast<Client&>(*channel->first_in_line()));
     }
   }
   given_back_to_.clear();

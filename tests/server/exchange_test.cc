@@ -292,6 +292,31 @@ TEST(Exchange, RequireReceiverIsRefusedWhereNobodyEverReceived) {
 
 // ---- Time ----------------------------------------------------------------------------------------------------------
 
+// The loop may have slept: a RECEIVE is read before the clock is asked what is due.
+TEST(Exchange, AnExpiredRequestIsNotHandedOutThoughItIsStillQueued) {
+  for (const bool was_given_back : {false, true}) {
+    Driver driver;
+    Peer& first = driver.Joined("c");
+    if (was_given_back) first.Send(ReceiveFrame(1));
+    Peer& sender = driver.Joined("c", 2);
+    const uint8_t flags = flag::kFin | flag::kIdempotent;
+    sender.Send(StartFrame(flag::kRequest, 1, Id(1), {.flags = flags, .timeout_ms = 1000}));
+    Peer& second = driver.Joined("c");
+    if (was_given_back) second.Send(ReceiveFrame(1));
+    driver.InOneTurn([&] {
+      driver.Advance(absl::Milliseconds(1000));
+      was_given_back ? first.Break() : second.Send(ReceiveFrame(1));
+    });
+    const Seen told = sender.TakeOne();
+    EXPECT_EQ(told.end(), "deadline");
+    EXPECT_EQ(told.status().may_have_run(), was_given_back);
+    EXPECT_TRUE(second.is_quiet());
+    sender.Send(StartFrame(flag::kRequest, 2, Id(2)));
+    EXPECT_EQ(second.TakeOne().id, Id(2));  // it waits still
+    driver.ExpectNothingLeft();
+  }
+}
+
 TEST(Exchange, EndsAtItsTimeoutAndNotBefore) {
   for (const bool is_assigned : {false, true}) {
     Driver driver;
