@@ -4,6 +4,7 @@
 #define RELAY_SERVER_DAEMON_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -45,8 +46,8 @@ class Daemon {
   // closed.
   void Drain(std::function<void()> stopped);
 
-  // Writes the counters and gauges to the log.
-  void LogMetrics();
+  // Writes the counters and gauges to the log, with the count of its lines that were lost.
+  void LogMetrics(uint64_t log_lines_lost);
 
  private:
   class Link;

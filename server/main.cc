@@ -5,18 +5,21 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <utility>
 #include <variant>
 
 #include "net/loop.h"
 #include "net/signal.h"
 #include "proto/messages.h"
 #include "server/daemon.h"
+#include "server/descriptors.h"
+#include "server/log_sink.h"
 #include "server/options.h"
-#include "spdlog/sinks/stdout_sinks.h"
 #include "spdlog/spdlog.h"
 
 namespace {
@@ -24,8 +27,8 @@ namespace {
 constexpr int kFailureExit = 1;
 constexpr int kUsageExit = 64;  // EX_USAGE
 
-std::shared_ptr<spdlog::logger> MakeLog(const std::string& level) {
-  auto log = std::make_shared<spdlog::logger>("relayd", std::make_shared<spdlog::sinks::stderr_sink_st>());
+std::shared_ptr<spdlog::logger> MakeLog(std::shared_ptr<relay::server::LogSink> sink, const std::string& level) {
+  auto log = std::make_shared<spdlog::logger>("relayd", std::move(sink));
   log->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ level=%l %v", spdlog::pattern_time_type::utc);
   log->set_level(spdlog::level::from_str(level));
   return log;
@@ -41,13 +44,25 @@ void OpenStandardDescriptors() {
   close(descriptor);
 }
 
-int Run(const relay::server::Options& options) {
-  const std::shared_ptr<spdlog::logger> log = MakeLog(options.log_level);
+// Bounds the connections by what the descriptors allow, so that who comes at the bound is told so.
+void FitConnections(relay::server::Options& options, spdlog::logger& log) {
+  const uint64_t descriptors = relay::server::RaiseDescriptorLimit();
+  const uint64_t fit = relay::server::ConnectionsThatFit(descriptors, options.listen.size());
+  uint32_t& most = options.limits.max_connections;
+  if (fit >= most) return;
+  log.warn("event=max_connections_lowered from={} to={} descriptors={}", most, fit, descriptors);
+  most = static_cast<uint32_t>(fit);
+}
+
+int Run(relay::server::Options options) {
+  const auto log_sink = std::make_shared<relay::server::LogSink>();
+  const std::shared_ptr<spdlog::logger> log = MakeLog(log_sink, options.log_level);
   auto loop = relay::net::Loop::Create();
   if (!loop.ok()) {
     std::fprintf(stderr, "relayd: %s\n", std::string(loop.status().message()).c_str());
     return kFailureExit;
   }
+  FitConnections(options, *log);
   auto daemon = relay::server::Daemon::Start(**loop, options, log);
   if (!daemon.ok()) {
     std::fprintf(stderr, "relayd: %s\n", std::string(daemon.status().message()).c_str());
@@ -63,16 +78,17 @@ int Run(const relay::server::Options& options) {
     log->info("event=draining");
     (*daemon)->Drain([&] { (*loop)->Stop(); });
   };
+  const auto log_metrics = [&] { (*daemon)->LogMetrics(log_sink->lines_lost()); };
   relay::net::SignalWatcher on_term(**loop, SIGTERM, stop);
   relay::net::SignalWatcher on_int(**loop, SIGINT, stop);
-  relay::net::SignalWatcher on_usr1(**loop, SIGUSR1, [&] { (*daemon)->LogMetrics(); });
+  relay::net::SignalWatcher on_usr1(**loop, SIGUSR1, log_metrics);
   for (const std::string& address : (*daemon)->addresses()) std::printf("ready %s\n", address.c_str());
   if (std::fflush(stdout) != 0) {
     std::fprintf(stderr, "relayd: write to stdout: %s\n", std::strerror(errno));
     return kFailureExit;
   }
   (*loop)->Run();
-  (*daemon)->LogMetrics();
+  log_metrics();
   return 0;
 }
 
@@ -81,7 +97,7 @@ int Run(const relay::server::Options& options) {
 int main(int argc, char** argv) {
   OpenStandardDescriptors();
   relay::proto::SilenceProtobuf();
-  const auto parsed = relay::server::ParseOptions(argc, argv);
+  auto parsed = relay::server::ParseOptions(argc, argv);
   if (const int* const exit_status = std::get_if<int>(&parsed)) return *exit_status;
-  return Run(std::get<relay::server::Options>(parsed));
+  return Run(std::get<relay::server::Options>(std::move(parsed)));
 }

@@ -163,7 +163,8 @@ void AddLimits(CLI::App& app, Limits& limits) {
               "how often an idempotent request is handed out when receivers die; one that killed three is the cause");
 
   flags.Group("Limits of connections");
-  flags.Count("max-connections", limits.max_connections, 1, kMostCount, "connections at once");
+  flags.Count("max-connections", limits.max_connections, 1, kMostCount,
+              "connections at once; fewer, with a warning, where the system allows fewer descriptors");
   flags.Count("max-unauthenticated", limits.max_unauthenticated, 1, kMostCount,
               "of them, those whose HELLO has not come");
   flags.Bytes("hello-bytes", limits.hello_bytes, 256, 64 * kKiB, "HELLO with its header; held for each of those");
