@@ -89,7 +89,7 @@ void Recorder::Write(Event event) {
   std::abort();
 }
 
-History Load(const std::string& path) {
+History LoadHistory(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   History history;
   Event event;

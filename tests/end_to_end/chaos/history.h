@@ -77,7 +77,7 @@ class Recorder {
 };
 
 // The records of one file.
-History Load(const std::string& path);
+History LoadHistory(const std::string& path);
 
 }  // namespace relay::chaos
 
