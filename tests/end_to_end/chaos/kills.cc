@@ -22,38 +22,79 @@ class Run {
   explicit Run(const KillOptions& options) : options_(options), random_(options.seed) {}
 
   bool Go() {
-    std::cout << "seed " << options_.seed << ": " << options_.kills << " kills of relayd, " << options_.actors_percent
-              << " % of them with an actor" << std::endl;
-    if (!StartRelay()) return false;
+    std::cout << "seed " << options_.seed << ": " << options_.kills << " ends of " << options_.relays << " relayd, "
+              << options_.drain_percent << " % of them drains, " << options_.actors_percent << " % with an actor"
+              << std::endl;
+    for (size_t i = 0; i < options_.relays; ++i) {
+      const std::string number = std::to_string(i);
+      // Not on 127.0.0.1, where a client's own port might be the one that it dials.
+      places_.push_back({{"unix:" + folder_.File("relay" + number), "tcp://127.0.0.2:0"}, nullptr});
+      if (!Start(places_.back())) return false;
+    }
     for (size_t i = 0; i < options_.receivers; ++i) StartActor(Role::kReceive);
     for (size_t i = 0; i < options_.senders; ++i) StartActor(Role::kSend);
     if (!AwaitSuccess()) return false;
     for (size_t i = 0; i < options_.kills; ++i) {
       std::this_thread::sleep_for(std::chrono::microseconds(random_.Between(0, options_.most_ms * 1000)));
       if (random_.Percent(options_.actors_percent)) ReplaceActor();
-      killed_at_.push_back(NowUs());
-      relay_->process().Kill();
-      if (!StartRelay()) return false;
+      Place& place = places_[random_.Between(0, places_.size() - 1)];
+      ended_at_.push_back(NowUs());
+      if (!End(place) || !Start(place)) return false;
     }
     return AwaitSuccess() && Rest() && Judge();
   }
 
  private:
-  // On a Unix socket and on TCP; not on 127.0.0.1, where a client's own port might be the one that it dials.
-  bool StartRelay() {
-    if (listen_.empty()) listen_ = {"unix:" + folder_.File("relay.sock"), "tcp://127.0.0.2:0"};
-    relay_ =
-        std::make_unique<Relay>(listen_, std::vector<std::string>{"--log-level", "off"}, folder_.File("relayd.log"));
-    if (relay_->is_up()) listen_ = relay_->urls();
+  // An address, and the relay that listens there.
+  struct Place {
+    std::vector<std::string> listen;
+    std::unique_ptr<Relay> relay;
+  };
+
+  bool Start(Place& place) {
+    const std::vector<std::string> flags = {"--log-level", "off"};
+    place.relay = std::make_unique<Relay>(place.listen, flags, folder_.File("relayd.log"));
+    if (place.relay->is_up()) place.listen = place.relay->urls();
     started_at_ = NowUs();
-    return relay_->is_up();
+    return place.relay->is_up();
+  }
+
+  bool End(Place& place) {
+    Process& process = place.relay->process();
+    if (!random_.Percent(options_.drain_percent)) {
+      process.Kill();
+      return true;
+    }
+    process.Signal(SIGTERM);
+    if (random_.Percent(50)) {
+      std::this_thread::sleep_for(std::chrono::microseconds(random_.Between(0, 20'000)));
+      process.Signal(SIGTERM);
+    }
+    return Stops(process);
+  }
+
+  static bool Stops(Process& process) {
+    const auto code = process.Wait();
+    if (code == 0) return true;
+    std::cout << "relayd ends with " << (code.has_value() ? std::to_string(*code) : "nothing: it goes on") << std::endl;
+    return false;
+  }
+
+  // Actors with even numbers speak over Unix sockets, the others over TCP; each second pair begins with another relay.
+  std::string UrlsFor(uint32_t actor) const {
+    std::string urls;
+    for (size_t i = 0; i < places_.size(); ++i) {
+      const Place& place = places_[(i + actor / 2) % places_.size()];
+      urls += (i == 0 ? "" : ",") + place.listen[actor % 2];
+    }
+    return urls;
   }
 
   void StartActor(Role role) {
     LoadOptions load;
     load.role = role;
     load.actor = next_actor_++;
-    load.url = listen_[load.actor % listen_.size()];
+    load.url = UrlsFor(load.actor);
     load.seed = options_.seed;
     actors_.push_back(std::make_unique<Actor>(load, folder_));
     actors_.back()->Go();
@@ -102,23 +143,23 @@ class Run {
         return false;
       }
     }
-    relay_->process().Signal(SIGTERM);
-    if (relay_->process().Wait() == 0) return true;
-    std::cout << "relayd does not stop with 0" << std::endl;
-    return false;
+    return std::all_of(places_.begin(), places_.end(), [](const Place& place) {
+      place.relay->process().Signal(SIGTERM);
+      return Stops(place.relay->process());
+    });
   }
 
   bool Judge() const {
     const History history = LoadAll();
-    const size_t busy = BusyKills(history);
-    std::cout << killed_at_.size() << " kills, of which " << busy << " met a Send that had begun and not ended"
+    const size_t busy = BusyEnds(history);
+    std::cout << ended_at_.size() << " ends, of which " << busy << " met a Send that had begun and not ended"
               << std::endl;
     const bool is_true = Report(history, check_);
     return is_true && busy > 0;
   }
 
-  // A kill that met nothing shows nothing.
-  size_t BusyKills(const History& history) const {
+  // One that met nothing shows nothing.
+  size_t BusyEnds(const History& history) const {
     std::vector<int64_t> begins;
     std::vector<int64_t> ends;
     for (const Event& event : history) {
@@ -128,20 +169,19 @@ class Run {
     const auto before = [](const std::vector<int64_t>& times, int64_t time) {
       return std::count_if(times.begin(), times.end(), [time](int64_t at) { return at < time; });
     };
-    return static_cast<size_t>(std::count_if(killed_at_.begin(), killed_at_.end(),
+    return static_cast<size_t>(std::count_if(ended_at_.begin(), ended_at_.end(),
                                              [&](int64_t time) { return before(begins, time) > before(ends, time); }));
   }
 
   const KillOptions options_;
   Random random_;
   const Folder folder_;
-  std::vector<std::string> listen_;
-  std::unique_ptr<Relay> relay_;
+  std::vector<Place> places_;
   int64_t started_at_ = 0;
   std::vector<std::unique_ptr<Actor>> actors_;
   uint32_t next_actor_ = 1;
   std::vector<std::string> files_;
-  std::vector<int64_t> killed_at_;
+  std::vector<int64_t> ended_at_;
   CheckOptions check_;
 };
 

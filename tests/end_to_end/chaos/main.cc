@@ -20,9 +20,14 @@ int main(int argc, char** argv) {
   app.fallthrough();
 
   relay::chaos::KillOptions kills;
-  CLI::App& kills_command = *app.add_subcommand("kills", "kill relayd at random moments and start it again");
+  CLI::App& kills_command = *app.add_subcommand("kills", "end relayd at random moments and start it again");
   kills_command.add_option("--kills", kills.kills, "how often")->capture_default_str();
   kills_command.add_option("--most-ms", kills.most_ms, "the longest time between two")->capture_default_str();
+  kills_command.add_option("--relays", kills.relays, "that clients know")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 9));
+  kills_command.add_option("--drain-percent", kills.drain_percent, "so many are SIGTERM, half of them twice")
+      ->capture_default_str();
   kills_command.add_option("--actors-percent", kills.actors_percent, "so many of them take a sender or receiver too")
       ->capture_default_str();
 
