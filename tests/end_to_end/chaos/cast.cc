@@ -36,20 +36,23 @@ std::vector<std::string> ActorCommand(const LoadOptions& options) {
           "--clients",      std::to_string(options.clients)};
 }
 
-// The last line of the log with the counts, from `from` on.
+// The last counts in the log from `from` on, which stand in two lines: those of the core, then those of the ends.
 std::optional<std::map<std::string, uint64_t>> LastMetrics(const std::string& log, std::streamoff from) {
   std::ifstream file(log);
   file.seekg(from);
+  std::map<std::string, uint64_t> counts;
   std::optional<std::map<std::string, uint64_t>> found;
-  for (std::string line; std::getline(file, line);) {
-    const size_t at = line.find("event=metrics ");
-    if (at == std::string::npos || file.eof()) continue;  // no newline yet: it is still being written
-    found.emplace();
+  for (std::string line; std::getline(file, line) && !file.eof();) {  // without a newline it is still being written
+    const bool is_first = line.find(" event=metrics ") != std::string::npos;
+    const size_t at = line.find(" event=");
+    if (at == std::string::npos || (!is_first && line.find(" event=ends") == std::string::npos)) continue;
+    if (is_first) counts.clear();
     std::istringstream words(line.substr(at));
     for (std::string word; words >> word;) {
       const size_t equals = word.find('=');
-      found->emplace(word.substr(0, equals), std::strtoull(word.c_str() + equals + 1, nullptr, 10));
+      counts[word.substr(0, equals)] = std::strtoull(word.c_str() + equals + 1, nullptr, 10);
     }
+    if (!is_first) found = counts;
   }
   return found;
 }

@@ -28,7 +28,8 @@ class Relay {
   const std::vector<std::string>& urls() const { return urls_; }
   Process& process() { return process_; }
 
-  // The counts that it writes to its log on SIGUSR1; nothing where none come.
+  // The counts that it writes to its log on SIGUSR1, those of the ends that were ever reached among them; nothing where
+  // none come.
   std::optional<std::map<std::string, uint64_t>> Metrics();
 
  private:
