@@ -14,8 +14,6 @@ const Uuid& ChannelNamespace() {
   return kNamespace;
 }
 
-bool IsControl(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
-
 }  // namespace
 
 absl::Status CheckChannelName(std::string_view name) {
@@ -25,8 +23,8 @@ absl::Status CheckChannelName(std::string_view name) {
         absl::StrCat("a channel name has at most ", kMaxChannelNameBytes, " bytes, this one has ", name.size()));
   }
   if (!IsUtf8(name)) return absl::InvalidArgumentError("a channel name is UTF-8");
-  for (const char c : name) {
-    if (IsControl(c)) return absl::InvalidArgumentError("a channel name has no control characters");
+  for (; !name.empty(); name.remove_prefix(CharacterBytes(name))) {
+    if (IsControl(name)) return absl::InvalidArgumentError("a channel name has no control characters");
   }
   return absl::OkStatus();
 }

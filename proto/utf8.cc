@@ -19,6 +19,12 @@ size_t CharacterBytes(std::string_view text) {
   return is_misshapen ? 0 : length;
 }
 
+bool IsControl(std::string_view character) {
+  const auto first = static_cast<unsigned char>(character[0]);
+  if (first < 0x20 || first == 0x7f) return true;
+  return first == 0xc2 && static_cast<unsigned char>(character[1]) < 0xa0;
+}
+
 bool IsUtf8(std::string_view text) {
   while (!text.empty()) {
     const size_t bytes = CharacterBytes(text);

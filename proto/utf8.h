@@ -13,6 +13,9 @@ namespace relay::proto {
 // forms, no surrogates, nothing past U+10FFFF.
 size_t CharacterBytes(std::string_view text);
 
+// Whether the character, as UTF-8, is a control character: U+0000 to U+001F, U+007F to U+009F (Unicode's Cc).
+bool IsControl(std::string_view character);
+
 bool IsUtf8(std::string_view text);
 
 // `text` with '?' in place of each byte that is not part of a character.

@@ -52,9 +52,16 @@ TEST(ChannelName, HasNoControlCharacters) {
   }
 }
 
+TEST(ChannelName, HasNoControlCharactersOfTwoBytes) {
+  for (int c = 0x80; c < 0xc0; ++c) {  // U+0080 to U+00BF
+    const std::string name = "a\xc2"s + static_cast<char>(c) + "b";
+    EXPECT_EQ(CheckChannelName(name).ok(), c >= 0xa0) << c;
+  }
+}
+
 TEST(ChannelName, TakesEveryKindOfUtf8) {
   for (const std::string& name : {
-           "\x7e"s, "\xc2\x80"s,          // the first of two bytes
+           "\x7e"s, "\xc2\xa0"s,          // the first of two bytes that is no control character
            "\xdf\xbf"s,                   // the last of two
            "\xe0\xa0\x80"s,               // the first of three
            "\xed\x9f\xbf"s,               // the last before the surrogates

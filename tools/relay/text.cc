@@ -24,12 +24,6 @@ std::string Format(const char* format, Args... args) {
   return text.data();
 }
 
-bool IsControl(std::string_view character) {
-  const auto first = static_cast<unsigned char>(character[0]);
-  if (first < 0x20 || first == 0x7f) return true;
-  return first == 0xc2 && static_cast<unsigned char>(character[1]) < 0xa0;
-}
-
 }  // namespace
 
 std::optional<std::chrono::milliseconds> ParseDuration(std::string_view text) {
@@ -85,7 +79,7 @@ std::string Printable(std::string_view text, size_t max_bytes) {
     const size_t length = proto::CharacterBytes(text);
     std::string_view character = text.substr(0, length == 0 ? 1 : length);
     text.remove_prefix(character.size());
-    if (length == 0 || IsControl(character)) character = "?";
+    if (length == 0 || proto::IsControl(character)) character = "?";
     if (printable.size() + character.size() > max_bytes) break;
     printable += character;
   }
