@@ -98,7 +98,7 @@ std::optional<size_t> Protocol::Respond(uint16_t number, const Uuid& id, const v
                                         bool is_whole, bool goes_on) {
   Slot* slot = FindLive(number, id);
   if (slot == nullptr || slot->state != State::kServing || slot->out_is_open) return std::nullopt;
-  return AppendStart(*slot, number, flag::kResponse, head, nullptr, body, is_whole, goes_on);
+  return AppendStart(*slot, number, flag::kResponse, head, nullptr, body, is_whole, goes_on && MayGoOn(*slot));
 }
 
 size_t Protocol::AppendStart(Slot& slot, uint16_t number, uint8_t flags, const v1::Start& head,
@@ -133,6 +133,7 @@ size_t Protocol::Write(uint16_t number, const Uuid& id, std::string_view bytes, 
   Slot* slot = FindLive(number, id);
   if (slot == nullptr || !slot->out_is_open || slot->out_is_complete) return 0;
   const uint8_t direction = slot->state == State::kSending ? flag::kRequest : flag::kResponse;
+  goes_on = goes_on && MayGoOn(*slot);
   const uint8_t receive = goes_on ? flag::kReceive : 0;
   if (bytes.empty()) {
     if (!is_whole) return 0;
@@ -159,6 +160,7 @@ size_t Protocol::Write(uint16_t number, const Uuid& id, std::string_view bytes, 
 void Protocol::End(uint16_t number, const Uuid& id, const v1::End& end, bool goes_on) {
   Slot* slot = FindLive(number, id);
   if (slot == nullptr || slot->state != State::kServing || !slot->out_is_open) return;
+  goes_on = goes_on && MayGoOn(*slot);
   const uint8_t receive = goes_on ? flag::kReceive : 0;
   proto::AppendMessage(output_, FrameType::kEnd, flag::kResponse | receive, number, id, end);
   CompleteOutput(*slot, goes_on);

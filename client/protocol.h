@@ -50,7 +50,7 @@ struct Event {
     kResponse,     // the response of `id` begins: start block, head, body
     kBody,         // body bytes of the stream that comes in
     kEnd,          // that stream is complete by an END; for a response: status and metadata, and the exchange is over
-    kCredit,       // credit(slot) has grown
+    kCredit,       // the stream that goes out may cost more than before
     kReset,        // the exchange `id` is over, and the slot idle
     kFault,        // the server broke the protocol. Everything further is ignored; the connection is to be closed once
                    // the output, which ends with GOAWAY, was sent
@@ -109,7 +109,8 @@ class Protocol {
   std::optional<size_t> Start(uint16_t slot, const proto::Uuid& id, const RequestStart& start, std::string_view body,
                               bool is_whole);
   // The same for the response of the request that the slot serves. Where that completes it, the exchange is over, and
-  // `goes_on` says that the slot waits again, without end.
+  // `goes_on` says that the slot waits again, without end; not where a withdrawal's echo is still to come, since it
+  // could not be told which of the two waits the echo ends. IsWaiting() says what became of it.
   std::optional<size_t> Respond(uint16_t slot, const proto::Uuid& id, const v1::Start& head, std::string_view body,
                                 bool is_whole, bool goes_on);
   // Sends as much of `bytes` as the credit takes, and at most `max_bytes` of frames, and returns how much that was;
@@ -186,6 +187,7 @@ class Protocol {
 
   Slot* Find(uint16_t slot);
   Slot* FindLive(uint16_t slot, const proto::Uuid& id);
+  static bool MayGoOn(const Slot& slot) { return slot.state == State::kServing && !slot.is_withdrawing; }
   void BeginExchange(Slot& slot, State state, const proto::Uuid& id);
   void EndExchange(Slot& slot, bool goes_on);
   size_t AppendStart(Slot& slot, uint16_t number, uint8_t flags, const v1::Start& head, const RequestStart* request,

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -316,6 +317,54 @@ TEST_F(ProtocolTest, RequestThatCrossesAWithdrawalIsServed) {
   EXPECT_EQ(event.remaining, absl::Milliseconds(40));
   EXPECT_EQ(Hear(Receive(slot, true)).kind, Kind::kWithdrawn);
   EXPECT_TRUE(protocol_.IsLive(slot, Id(5)));
+}
+
+TEST_F(ProtocolTest, NobodyGoesOnWaitingBeforeTheEchoOfAWithdrawal) {
+  for (const bool in_one_frame : {true, false}) {
+    for (const bool by_end : {true, false}) {
+      if (in_one_frame && by_end) continue;
+      Protocol protocol("test", absl::UnixEpoch());
+      std::string bytes = Message(FrameType::kWelcome, 0, proto::kNilUuid, Limits());
+      std::span<uint8_t> welcome(reinterpret_cast<uint8_t*>(bytes.data()), bytes.size());
+      ASSERT_EQ(protocol.Next(welcome).kind, Kind::kWelcome);
+      const uint16_t slot = protocol.Join(Id(1), Id(200), "channel", "key");
+      protocol.Receive(slot, std::nullopt);
+      protocol.Withdraw(slot);
+      std::string request = Start(flag::kRequest | flag::kFin, slot, Id(5), "");
+      std::span<uint8_t> input(reinterpret_cast<uint8_t*>(request.data()), request.size());
+      ASSERT_EQ(protocol.Next(input).kind, Kind::kRequest);
+      std::string output;
+      protocol.TakeOutput(output, now_);
+      if (in_one_frame) {
+        protocol.Respond(slot, Id(5), {}, "done", true, true);
+      } else {
+        protocol.Respond(slot, Id(5), {}, "", false, true);
+        if (by_end) protocol.End(slot, Id(5), {}, true);
+        if (!by_end) protocol.Write(slot, Id(5), "done", true, true);
+      }
+      output.clear();
+      protocol.TakeOutput(output, now_);
+      while (!output.empty()) {
+        EXPECT_FALSE(View(output).has(flag::kReceive));
+        output.erase(0, proto::kHeaderBytes + proto::LoadBig<uint32_t>(output.data()));
+      }
+      EXPECT_FALSE(protocol.IsLive(slot, Id(5)));
+      EXPECT_FALSE(protocol.IsWaiting(slot));
+      EXPECT_FALSE(protocol.Receive(slot, std::nullopt)) << "the echo has not come";
+      std::string echo = Receive(slot, true);
+      input = std::span<uint8_t>(reinterpret_cast<uint8_t*>(echo.data()), echo.size());
+      EXPECT_EQ(protocol.Next(input).kind, Kind::kWithdrawn);
+      EXPECT_TRUE(protocol.Receive(slot, std::nullopt));
+    }
+  }
+}
+
+TEST_F(ProtocolTest, SenderDoesNotGoOnWaiting) {
+  const uint16_t slot = Sending();
+  EXPECT_EQ(protocol_.Write(slot, Id(5), "rest", true, true), 4u);
+  auto frames = Frames();
+  ASSERT_EQ(frames.size(), 1u);
+  EXPECT_EQ(View(frames[0]).flags(), flag::kRequest | flag::kFin);
 }
 
 TEST_F(ProtocolTest, SlotIsBoundAgainOnlyBehindTheEcho) {
