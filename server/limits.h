@@ -48,6 +48,8 @@ struct Limits {
   size_t queue_bytes = 64 * kMiB;                     // held for them
   size_t queue_bytes_total = 512 * kMiB;              // held over all channels, copies for redelivery too
   absl::Duration max_request_time = absl::Hours(24);  // waiting and running together, timeout or none
+
+  friend bool operator==(const Limits&, const Limits&) = default;
 };
 
 }  // namespace relay::server

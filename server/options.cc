@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <iostream>
 #include <limits>
+#include <memory>
 #include <string_view>
 
 #include "absl/strings/numbers.h"
@@ -12,6 +13,7 @@
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "proto/start_block.h"
+#include "server/config_file.h"
 
 namespace relay::server {
 namespace {
@@ -206,10 +208,7 @@ namespace {
 // What CLI11 says, and for a configuration file which one it was.
 std::string WordsOf(CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ConfigError)) return error.what();
-  std::string what = error.what();
-  constexpr std::string_view kUnknown = "INI was not able to parse ";
-  if (what.rfind(kUnknown, 0) == 0) what = "no option is called '" + what.substr(kUnknown.size()) + "'";
-  return app.get_config_ptr()->as<std::string>() + ": " + what;
+  return app.get_config_ptr()->as<std::string>() + ": " + error.what();
 }
 
 }  // namespace
@@ -222,7 +221,7 @@ std::variant<Options, int> ParseOptions(int argc, const char* const* argv) {
   app.set_version_flag("--version", "relayd " RELAY_VERSION);
   app.set_config("--config", "", Wrapped("file of options, a line each: name = \"value\", without the dashes"))
       ->type_name("FILE");
-  app.allow_config_extras(CLI::config_extras_mode::error);
+  app.config_formatter(std::make_shared<ConfigFile>(app));
   std::vector<std::string> listen;
   app.add_option("--listen", listen,
                  Wrapped("tcp://HOST:PORT or unix:PATH, may be repeated; port 0 takes a free one [" +

@@ -17,6 +17,8 @@ struct Options {
   std::vector<std::string> listen = {"tcp://127.0.0.1:7420"};
   std::string log_level = "info";
   Limits limits;
+
+  friend bool operator==(const Options&, const Options&) = default;
 };
 
 // Reads argv, and the file that --config names; the command line goes before the file. Else the exit status: 0 where

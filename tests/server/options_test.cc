@@ -106,6 +106,11 @@ TEST(Options, EveryFlagSetsItsFieldAndNoOther) {
   }
 }
 
+TEST(Options, WithoutFlagsAreTheDefaults) {
+  EXPECT_EQ(Parsed({}), Options{});
+  EXPECT_NE(Parsed({"--queue-count=9999"}), Options{});
+}
+
 TEST(Options, TheConfigurationFileTakesTheSameNames) {
   for (const Flag& flag : Flags()) {
     const std::string path = FileOf(flag.name + " = \"" + flag.text + "\"\n");
@@ -134,6 +139,58 @@ TEST(Options, ABadConfigurationFileIsRefusedWhole) {
     std::remove(path.c_str());
   }
   EXPECT_NE(Refusal({"--config", "/nonexistent/relayd.conf"}), "");
+}
+
+TEST(Options, AFileHasALineForEachOption) {
+  const std::string path = FileOf(
+      "# a comment\n"
+      "\n"
+      "  queue-count=5\t# and one behind a value\r\n"
+      "listen = unix:/tmp/a#b\n"
+      "max-channels = \"7\"  # quoted\n"
+      "queue-count = 6\n"
+      "listen = \"unix:/tmp/with a # blank\"\n"
+      "attempts = 4\n"
+      "max-attempts = 5\n"
+      "log-level = off");
+  const Options options = Parsed({"--config", path});
+  EXPECT_EQ(options.limits.queue_count, 6u);
+  EXPECT_EQ(options.limits.max_channels, 7u);
+  EXPECT_EQ(options.limits.attempts, 5u) << "two names of one option";
+  EXPECT_EQ(options.listen, (std::vector<std::string>{"unix:/tmp/a#b", "unix:/tmp/with a # blank"}));
+  EXPECT_EQ(options.log_level, "off");
+  std::remove(path.c_str());
+}
+
+TEST(Options, WhatIsNoLineOfAFileIsRefusedWithItsNumber) {
+  for (const std::string line : {"x",
+                                 "*",
+                                 "a=",
+                                 "=5",
+                                 "queue-count",
+                                 "queue-count =",
+                                 "queue-count = \"\"",
+                                 "queue-count = # 5",
+                                 "queue-count = \"5",
+                                 "queue-count = \"5\" 6",
+                                 "[section]",
+                                 "--queue-count = 5",
+                                 "Queue-count = 5",
+                                 "queue = 5",
+                                 "++ = 5",
+                                 "-- = 5",
+                                 "a.b = 5",
+                                 "config = \"/tmp/other\"",
+                                 "help = true",
+                                 "version = true",
+                                 "queue-count = 5\x01",
+                                 "listen = \x1b[2J"}) {
+    const std::string path = FileOf("max-channels = 7\n\n" + line + "\nqueue-count = 5\n");
+    const std::string words = Refusal({"--config", path});
+    EXPECT_NE(words.find(path + ": line 3: "), std::string::npos) << line << ": " << words;
+    EXPECT_EQ(words.find('\x1b'), std::string::npos);
+    std::remove(path.c_str());
+  }
 }
 
 TEST(Options, TheCommandLineGoesBeforeTheFile) {
