@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "driver.h"
+#include "input.h"
 #include "proto/messages.h"
 #include "session_script.h"
 
@@ -55,26 +56,6 @@ Limits LimitsOf(uint8_t opening) {
   limits.queue_bytes_total = 600;
   return limits;
 }
-
-// The bytes of an input, zero behind their end.
-class Input {
- public:
-  Input(const uint8_t* data, size_t size) : data_(data), size_(size) {}
-
-  bool is_empty() const { return at_ >= size_; }
-  uint8_t Byte() { return is_empty() ? 0 : data_[at_++]; }
-  std::string Bytes(size_t most) {
-    const size_t bytes = std::min(most, size_ - std::min(at_, size_));
-    std::string taken(reinterpret_cast<const char*>(data_) + at_, bytes);
-    at_ += bytes;
-    return taken;
-  }
-
- private:
-  const uint8_t* const data_;
-  const size_t size_;
-  size_t at_ = 0;
-};
 
 // The two that behave.
 class Bystanders {

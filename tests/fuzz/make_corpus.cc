@@ -1,4 +1,4 @@
-// Writes the seeds of both fuzz targets: make_corpus DIR fills DIR/frame_decoder and DIR/session. Run it when the
+// Writes the seeds that we thought of: make_corpus DIR fills DIR/frame_decoder, DIR/session and so on. Run it when the
 // language of an input changes; what a fuzz run finds is added beside, as a file of its own.
 
 #include <cstdint>
@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "client_script.h"
 #include "driver.h"
 #include "session_script.h"
 
@@ -100,6 +101,115 @@ void WriteSession(const std::filesystem::path& directory) {
         Bytes({kSaysHello, kJoin, 1, 9, 129, kReceive, 1, 255, kConnect, kJoin, 1, 9, 129, kReceive, 1, 10, kTime, 9}));
 }
 
+void WriteClientProtocol(const std::filesystem::path& directory) {
+  const std::string welcome = Bytes({1, kSaysWelcome, 0, 4});
+  const std::string sender = welcome + Bytes({kDoesJoin, 1, kDoesStart, 1, 2, 0, 10});
+  const std::string receiver = welcome + Bytes({kDoesJoin, 1, kDoesReceive, 1, 255});
+  const int request = flag::kRequest;
+  const int response = flag::kResponse;
+  Write(directory, "refused", Bytes({1, kSaysGoaway, 8}));
+  Write(directory, "before_welcome",
+        Bytes({5, kDoesJoin, 1, kDoesStart, 1, 2, kIsWhole, 255, kSaysWelcome, 0x11, 4,  //
+               kDoesWrite, 1, 2, kIsWhole, 255}));
+  Write(directory, "one_frame_each_way",
+        welcome + Bytes({kDoesJoin, 1, kDoesStart, 1, 2, kIsWhole | kHasTimeout, 4,  //
+                         kSaysResponse, 1, 2, flag::kFin, 5}));
+  Write(directory, "streams_both_ways",
+        sender + Bytes({kDoesWrite,   1,        2, 0,        255, kSaysResponse, 1,        2, 0, 0,
+                        kSaysWindow,  request,  1, 2,        255,  //
+                        kDoesWrite,   1,        2, kIsWhole, 5,   kSaysChunk,    response, 1, 2, 200,
+                        kDoesConsume, 1,        2, 255,  //
+                        kSaysEnd,     response, 1, 2,        3}));
+  Write(directory, "window_overrun", sender + Bytes({kSaysResponse, 1, 2, 0, 255, kSaysChunk, response, 1, 2, 255}));
+  Write(directory, "window_by_the_half",
+        sender + Bytes({kSaysResponse, 1, 2, 0, 200, kDoesConsume, 1, 2, 255, kSaysChunk, response, 1, 2, 220}));
+  Write(directory, "serves_and_goes_on",
+        receiver + Bytes({kSaysRequest,
+                          1,
+                          3,
+                          flag::kFin | flag::kIdempotent,
+                          9,
+                          7,
+                          kDoesRespond,
+                          1,
+                          3,
+                          kIsWhole | kGoesOn,
+                          9,
+                          kSaysRequest,
+                          1,
+                          4,
+                          flag::kFin,
+                          0,
+                          0,
+                          kDoesRespond,
+                          1,
+                          4,
+                          0,
+                          0,
+                          kDoesEnd,
+                          1,
+                          4,
+                          kGoesOn,
+                          5}));
+  Write(
+      directory, "goes_on_before_the_echo_of_a_withdrawal",
+      receiver +
+          Bytes(
+              {kDoesWithdraw,  1, kSaysRequest, 1, 3, flag::kFin,       9, 7, kDoesRespond, 1, 3, kIsWhole | kGoesOn, 9,
+               kSaysWithdrawn, 1, kDoesReceive, 1, 5, kSaysNothingCame, 1}));
+  Write(directory, "a_sender_does_not_go_on", sender + Bytes({kDoesWrite, 1, 2, kIsWhole | kGoesOn, 9}));
+  Write(directory, "heads_that_cannot_be_read",
+        receiver + Bytes({kSaysHeadless, request, 1, 3, kDoesStart, 1, 2, 0, 1, kSaysHeadless, response, 1, 2}));
+  Write(directory, "taken_over", receiver + Bytes({kSaysLeave, 1, 10, kDoesJoin, 2, kDoesLeave, 1, kSaysLeave, 1, 0}));
+  Write(directory, "resets_and_late_frames",
+        sender + Bytes({kDoesReset, 1, 2, 1, kSaysReset,  1,       2, 4, kSaysChunk,
+                        response,   1, 2, 9, kDoesStart,  1,       3, 0, 1,  //
+                        kSaysReset, 1, 3, 8, kSaysWindow, request, 1, 3, 255}));
+  Write(directory, "goaway_with_a_wait", receiver + Bytes({kSaysGoaway, 14, kSaysReset, 1, 0, 14, kDoesGoaway}));
+  Write(directory, "a_server_that_is_silent",
+        welcome + Bytes({kTimePasses, 50, kTimePasses, 60, kSaysPing, 7, kTimePasses, 255, kTimePasses, 255}));
+  Write(directory, "unknown_type", welcome + Bytes({kSaysFrame, 99, 255, 1, 1, 3, 1, 2, 3, kSaysPing, 1}));
+  Write(directory, "a_request_for_nobody", welcome + Bytes({kDoesJoin, 1, kSaysRequest, 1, 3, 0, 1, 0, kSaysPing, 1}));
+  Write(directory, "length_of_all_ones", welcome + Bytes({kSaysRaw, 4, 255, 255, 255, 255}));
+}
+
+void WriteConfig(const std::filesystem::path& directory) {
+  Write(directory, "nothing", "");
+  Write(directory, "one", "queue-count = 5\n");
+  Write(directory, "all_forms",
+        "# words\n\n\tqueue-count=5 # five\r\nlisten = \"unix:/tmp/a # b\" # c\nlisten=unix:/a#b\nlog-level = off");
+  Write(directory, "two_names", "attempts = 4\nqueue-bytes = 1MiB\nmax-attempts = 5\nqueue-bytes = 2GiB\n");
+  Write(directory, "times", "heartbeat-interval = 1h30m\nlinger-time = 0s\nhello-timeout=9ms\n");
+  Write(directory, "two_that_do_not_fit", "initial-window-bytes = 1025KiB\nmax-window-bytes = 1MiB\n");
+  Write(directory, "no_such_limit", "no-such-limit = 1\n");
+  Write(directory, "not_for_a_file", "config = /etc/passwd\nhelp = true\nversion = true\n");
+  Write(directory, "without_value", "queue-count =\nqueue-count\n=\n\"\n");
+  Write(directory, "open_quote", "listen = \"unix:/tmp/x\nmax-channels = 5\n");
+  Write(directory, "control", std::string("queue-count = 5\0\x1b\n", 18));
+  Write(directory, "too_short_to_be_seen", "*\nx\n");
+  Write(directory, "not_the_first_of_its_name", "listen = a\nqueue-count = 5\nlisten = b\n");
+  Write(directory, "sections", "[x]\n++ = 5\n-- = 5\na.b = 5\nlisten = [a,b]\n");
+}
+
+void WriteChannelName(const std::filesystem::path& directory) {
+  const auto name = [](int most, const std::string& text) { return Bytes({most}) + text; };
+  Write(directory, "nothing", name(0, ""));
+  Write(directory, "ascii", name(3, "jobs/eu-west-1"));
+  Write(directory, "uuid", name(36, "00112233-4455-6677-8899-AABBCCDDEEFF"));
+  Write(directory, "uuid_that_is_none", name(36, "00112233-4455-6677-8899-AABBCCDDEEFG"));
+  Write(directory, "each_length", name(5, "a\xc3\xa9\xe6\x97\xa5\xf0\x9f\x98\x80z"));
+  Write(directory, "last_of_each_length", name(2, "\x7e\xdf\xbf\xef\xbf\xbf\xf4\x8f\xbf\xbf"));
+  Write(directory, "surrogates", name(1, "\xed\x9f\xbf\xed\xa0\x80\xed\xbf\xbf\xee\x80\x80"));
+  Write(directory, "overlong", name(9, "\xc0\x80\xc1\xbf\xe0\x9f\xbf\xf0\x8f\xbf\xbf"));
+  Write(directory, "past_the_last", name(9, "\xf4\x90\x80\x80\xf5\x80\x80\x80\xff\xfe"));
+  Write(directory, "cut_short", name(3, "\xe6\x97z\xf0\x9f\x98z\xc3"));
+  Write(directory, "controls", name(1, "\x1f \x7e\x7f"));
+  Write(directory, "controls_of_two_bytes", name(1, "\xc2\x9b"));
+  Write(directory, "behind_the_controls", name(1, "\xc2\xa0"));
+  Write(directory, "longest", name(255, std::string(255, 'x')));
+  Write(directory, "too_long", name(255, std::string(256, 'x')));
+}
+
 }  // namespace
 }  // namespace relay::fuzz
 
@@ -110,5 +220,8 @@ int main(int argc, char** argv) {
   }
   relay::fuzz::WriteFrameDecoder(std::filesystem::path(argv[1]) / "frame_decoder");
   relay::fuzz::WriteSession(std::filesystem::path(argv[1]) / "session");
+  relay::fuzz::WriteClientProtocol(std::filesystem::path(argv[1]) / "client_protocol");
+  relay::fuzz::WriteConfig(std::filesystem::path(argv[1]) / "config");
+  relay::fuzz::WriteChannelName(std::filesystem::path(argv[1]) / "channel_name");
   return 0;
 }
