@@ -74,5 +74,16 @@ TEST(Uuid, HashDependsOnBothHalves) {
   EXPECT_NE(hash(a), hash(c));
 }
 
+TEST(Uuid, SecretsAreOfTheRandomVersionAndDiffer) {
+  std::set<std::string> drawn;
+  for (int i = 0; i < 100; ++i) {
+    const Uuid secret = NewSecret();
+    EXPECT_EQ(secret.version(), Uuid::version_random_number_based);
+    EXPECT_EQ(secret.variant(), Uuid::variant_rfc_4122);
+    drawn.insert(ToString(secret));
+  }
+  EXPECT_EQ(drawn.size(), 100u);
+}
+
 }  // namespace
 }  // namespace relay::proto

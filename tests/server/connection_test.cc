@@ -181,6 +181,18 @@ TEST(Rates, ResetsAreBoundedByBurstAndRate) {
   }
 }
 
+TEST(Rates, ResetsPerSecondOfZeroIsNoBound) {
+  Limits limits;
+  limits.resets_per_second = 0;
+  limits.reset_burst = 2;
+  Driver driver(limits);
+  Peer& peer = driver.Joined("c");
+  for (int i = 0; i < 5000; ++i) peer.Send(ResetFrame(1, Id(9), absl::StatusCode::kCancelled));
+  EXPECT_FALSE(peer.was_shut());
+  EXPECT_TRUE(peer.is_quiet());
+  driver.ExpectNothingLeft();
+}
+
 TEST(Rates, TimeEarnsResetsBack) {
   Limits limits;
   limits.reset_burst = 20;
@@ -287,6 +299,35 @@ TEST(Linger, EndsWithThePeersInput) {
   driver.ExpectNothingLeft();
 }
 
+TEST(Linger, IsOverWhenAPeerThatHasClosedItsSideHasReadTheLastWords) {
+  Driver driver;
+  Peer& peer = driver.Connect();
+  peer.Stall();
+  peer.Send("nonsense");
+  EXPECT_TRUE(peer.was_shut());
+  ASSERT_GT(peer.waiting_bytes(), 1u);
+  peer.CloseInput();
+  EXPECT_FALSE(peer.was_closed()) << "the last words are on their way";
+  peer.ReportUnsent(1);
+  EXPECT_FALSE(peer.was_closed());
+  peer.Resume();
+  EXPECT_TRUE(peer.was_closed());
+  EXPECT_EQ(peer.Take().back().type, FrameType::kGoaway);
+  driver.ExpectNothingLeft();
+}
+
+TEST(Linger, LastWordsThatHaveLeftDoNotEndItWhileThePeersInputIsOpen) {
+  Driver driver;
+  Peer& peer = driver.Connect();
+  peer.Stall();
+  peer.Send("nonsense");
+  peer.Resume();
+  EXPECT_FALSE(peer.was_closed()) << "the peer may still be sending, and would lose the words to a reset";
+  peer.CloseInput();
+  EXPECT_TRUE(peer.was_closed());
+  driver.ExpectNothingLeft();
+}
+
 TEST(Goaway, EndsAnIdleConnection) {
   Driver driver;
   Peer& peer = driver.Joined("c");
@@ -386,6 +427,45 @@ TEST(InputEnd, BothSidesInOneTurnEndTheExchangeOnce) {
     sender.Break();
   });
   EXPECT_EQ(driver.metrics().requests_ended, 1u);
+  driver.ExpectNothingLeft();
+}
+
+TEST(InputEnd, WhatComesInTheSameTurnBehindItIsNothing) {
+  Driver driver;
+  Peer& receiver = driver.Joined("c");
+  Peer& sender = driver.Joined("c");
+  receiver.Send(ReceiveFrame(1));
+  driver.InOneTurn([&] {
+    sender.Break();
+    sender.Send(StartFrame(flag::kRequest, 1, Id(9), {.flags = flag::kFin}));
+    sender.CloseInput();
+    sender.Break();
+  });
+  EXPECT_TRUE(sender.was_closed());
+  EXPECT_TRUE(receiver.is_quiet());
+  EXPECT_EQ(driver.count(End::kPeerLost), 1u);
+  EXPECT_EQ(driver.metrics().requests_offered, 0u);
+  driver.ExpectNothingLeft();
+}
+
+TEST(InputEnd, MoreRequestsThanAreKeptForReuseEndAtOnce) {
+  Limits limits;
+  limits.resets_per_second = 0;
+  Driver driver(limits);
+  constexpr uint16_t kClients = 1100;
+  Peer& sender = driver.Joined("c", kClients);
+  for (int round = 0; round < 2; ++round) {
+    for (uint16_t slot = 1; slot <= kClients; ++slot) {
+      sender.Send(StartFrame(flag::kRequest, slot, Id(slot), {.flags = flag::kFin, .body = "b"}));
+    }
+    EXPECT_EQ(driver.metrics().exchanges_live, kClients);
+    driver.InOneTurn([&] {
+      for (uint16_t slot = 1; slot <= kClients; ++slot)
+        sender.Send(ResetFrame(slot, Id(slot), absl::StatusCode::kCancelled));
+    });
+    EXPECT_EQ(driver.metrics().exchanges_live, 0u);
+    EXPECT_EQ(driver.metrics().held_bytes, 0u);
+  }
   driver.ExpectNothingLeft();
 }
 

@@ -96,6 +96,7 @@ TEST(Options, EveryFlagSetsItsFieldAndNoOther) {
   const Limits defaults;
   for (const Flag& flag : Flags()) {
     const Limits limits = Parsed({"--" + flag.name, flag.text}).limits;
+    EXPECT_EQ(limits == defaults, flag.value(defaults) == flag.expected) << flag.name;
     EXPECT_EQ(flag.value(limits), flag.expected) << flag.name;
     EXPECT_EQ(flag.value(Parsed({"--" + flag.name + "=" + flag.text}).limits), flag.expected) << flag.name;
     for (const Flag& other : Flags()) {

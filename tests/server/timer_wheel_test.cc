@@ -94,6 +94,19 @@ TEST(TimerWheel, OneThatExpiresMayUnsetOneThatIsDue) {
   EXPECT_EQ(wheel.next(), std::nullopt);
 }
 
+TEST(TimerWheel, IsDueNowWhileOneOfTheSameTimeIsLeft) {
+  TimerWheel wheel(kStart);
+  Deadline first(Deadline::Of::kClient, nullptr);
+  Deadline second(Deadline::Of::kClient, nullptr);
+  const absl::Time at = kStart + absl::Milliseconds(5);
+  wheel.Set(first, at);
+  wheel.Set(second, at);
+  EXPECT_NE(wheel.Expire(at), nullptr);
+  EXPECT_EQ(wheel.next(), at);
+  EXPECT_NE(wheel.Expire(at), nullptr);
+  EXPECT_EQ(wheel.next(), std::nullopt);
+}
+
 TEST(TimerWheel, ExpiresInTheOrderOfTime) {
   TimerWheel wheel(kStart);
   std::vector<std::unique_ptr<Deadline>> deadlines;
