@@ -51,6 +51,7 @@ class OperationHandle {
     } else if (!operation_->is_finished()) {
       operation_->Abort(AbortedError("dropped unfinished"), false);
     }
+    operation_->OnCancelled({});
   }
 
   Operation& operation() const { return *operation_; }

@@ -271,6 +271,26 @@ void Operation::Withdraw() {
   Wake();
 }
 
+void Operation::OnCancelled(std::function<void(const Status&)> call) {
+  const bool may_wait = CheckMayBlock().ok();
+  Status end;
+  {
+    net::MutexLock lock(mutex_);
+    while (calls_on_cancelled_ && may_wait) Wait();
+    // The older one goes behind the lock, with whatever it holds.
+    if (!has_ended_) on_cancelled_.swap(call);
+    if (!is_cancelled()) return;
+    end = end_;
+  }
+  if (call) call(end);
+}
+
+void Operation::WaitCancelledCalled() {
+  if (!CheckMayBlock().ok()) return;
+  net::MutexLock lock(mutex_);
+  while (calls_on_cancelled_) Wait();
+}
+
 bool Operation::is_finished() {
   net::MutexLock lock(mutex_);
   return out_is_whole_;

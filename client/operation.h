@@ -102,6 +102,12 @@ class Operation : public std::enable_shared_from_this<Operation> {
   // Gives up waiting for a request; nothing where one has come.
   void Withdraw();
 
+  // Replaces what is called, once and by the I/O thread, when the exchange ends and nobody here has ended it; by this
+  // call where that was so before. The older one runs no more when this returns, on any other thread.
+  void OnCancelled(std::function<void(const Status&)> call);
+  // Blocks while that runs on another thread.
+  void WaitCancelledCalled();
+
   bool is_finished();  // Finish was called
   // OK while it runs and when it ended well.
   Status status();
@@ -180,6 +186,10 @@ class Operation : public std::enable_shared_from_this<Operation> {
   bool MustWake() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Wait() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void NotifyDone();
+  // The exchange has ended, and the other side or the connection has ended it.
+  bool is_cancelled() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return has_ended_ && !end_.ok() && !out_is_whole_ && !reset_.has_value();
+  }
 
   Verdict AdvanceWait(Protocol& protocol, uint16_t slot, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Verdict AdvanceStart(Protocol& protocol, uint16_t slot, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -243,6 +253,8 @@ class Operation : public std::enable_shared_from_this<Operation> {
   bool withdraw_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<ResetWish> reset_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<Operation> successor_ ABSL_GUARDED_BY(mutex_);
+  std::function<void(const Status&)> on_cancelled_ ABSL_GUARDED_BY(mutex_);
+  bool calls_on_cancelled_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 // A client as its operations and the I/O thread know it.

@@ -300,6 +300,8 @@ void Operation::ResetForClose(Protocol& protocol, uint16_t slot, const Status& w
 void Operation::End(const Status& status) {
   phase_ = Phase::kEnded;
   is_blocked = false;
+  std::function<void(const Status&)> on_cancelled;
+  bool must_call = false;
   {
     net::MutexLock lock(mutex_);
     if (has_ended_) return;
@@ -312,6 +314,15 @@ void Operation::End(const Status& status) {
     out_.clear();
     out_.shrink_to_fit();
     out_taken_ = 0;
+    on_cancelled.swap(on_cancelled_);
+    calls_on_cancelled_ = on_cancelled != nullptr && is_cancelled();
+    must_call = calls_on_cancelled_;
+    changed_.notify_all();
+  }
+  if (must_call) {
+    on_cancelled(status);
+    net::MutexLock lock(mutex_);
+    calls_on_cancelled_ = false;
     changed_.notify_all();
   }
   NotifyDone();

@@ -31,14 +31,18 @@ Status Request::Write(std::string_view bytes) { return handle_->operation().Writ
 Status Request::Finish(const Status& status, const Metadata& trailing_metadata) {
   client::Operation& operation = handle_->operation();
   operation.set_holds_finish(false);
-  if (Status finish = operation.Finish({}, status, trailing_metadata); !finish.ok()) return finish;
-  return operation.WaitEnd();
+  Status finish = operation.Finish({}, status, trailing_metadata);
+  if (finish.ok()) finish = operation.WaitEnd();
+  operation.WaitCancelledCalled();
+  return finish;
 }
 
 Status Request::Reply(std::string_view body, const Metadata& trailing_metadata) {
   client::Operation& operation = handle_->operation();
-  if (Status finish = operation.Finish(std::string(body), {}, trailing_metadata); !finish.ok()) return finish;
-  return operation.holds_finish() ? OkStatus() : operation.WaitEnd();
+  Status finish = operation.Finish(std::string(body), {}, trailing_metadata);
+  if (finish.ok() && !operation.holds_finish()) finish = operation.WaitEnd();
+  operation.WaitCancelledCalled();
+  return finish;
 }
 
 void Request::Reset(const Status& why) { handle_->operation().Abort(why, false); }
@@ -53,6 +57,10 @@ bool Request::WaitCancelled(std::chrono::milliseconds timeout) const {
 
 Status Request::status() const { return handle_->operation().status(); }
 
+void Request::OnCancelled(std::function<void(const Status&)> call) {
+  handle_->operation().OnCancelled(std::move(call));
+}
+
 AsyncRequest::AsyncRequest(std::shared_ptr<client::OperationHandle> handle, std::string body)
     : handle_(std::move(handle)), body_(std::move(body)) {}
 AsyncRequest::AsyncRequest(AsyncRequest&&) noexcept = default;
@@ -64,6 +72,10 @@ const RequestInfo& AsyncRequest::info() const { return handle_->operation().requ
 std::optional<std::chrono::milliseconds> AsyncRequest::remaining() const { return handle_->operation().remaining(); }
 
 bool AsyncRequest::cancelled() const { return !handle_->operation().status().ok(); }
+
+void AsyncRequest::OnCancelled(std::function<void(const Status&)> call) {
+  handle_->operation().OnCancelled(std::move(call));
+}
 
 void AsyncRequest::Reply(const Status& status, std::string body, const Metadata& trailing_metadata) {
   const Status finish = handle_->operation().Finish(std::move(body), status, trailing_metadata);

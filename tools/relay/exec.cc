@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -29,8 +28,7 @@ using Clock = std::chrono::steady_clock;
 // Time to clean up between SIGTERM and SIGKILL.
 constexpr std::chrono::seconds kGrace{5};
 
-// One run of the command. Three threads: the handler's takes its output and its end, one feeds its input, one waits
-// for the request to be given up.
+// One run of the command. Two threads: the handler's takes its output and its end, one feeds its input.
 class Execution {
  public:
   Execution(Request& request, Child& child, Tally& tally)
@@ -38,16 +36,15 @@ class Execution {
 
   Status Run() {
     std::thread feed([this] { Feed(); });
-    std::thread watch([this] { WatchRequest(); });
+    request_.OnCancelled([this](const Status&) { given_up_.Wake(); });
     while (!is_over()) Turn();
     if (child_.errors().is_open()) PassErrors();
     const Status status = CommandStatus(child_.Wait(), last_error_line_.Get());
-    finished_ = true;
-    // Frees both threads from the calls of the request that they wait in.
+    // Frees the thread from a Read that it waits in.
     const Status end = Finish(status);
+    request_.OnCancelled({});
     stop_feeding_.Wake();
     feed.join();
-    watch.join();
     return end;
   }
 
@@ -139,17 +136,11 @@ class Execution {
     child_.input().Close();
   }
 
-  void WatchRequest() {
-    while (!finished_ && !request_.WaitCancelled(std::chrono::hours(1))) continue;
-    if (!finished_) given_up_.Wake();
-  }
-
   Request& request_;
   Child& child_;  // its input is the feeding thread's
   Tally& tally_;
   Wakeup given_up_;
   Wakeup stop_feeding_;
-  std::atomic<bool> finished_ = false;
 
   std::vector<char> block_;
   LastLine last_error_line_;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -90,6 +91,13 @@ class Request {
   // OK while it runs and when it was finished; else how it ended.
   Status status() const;
 
+  // `call` is called once when the exchange ends and nothing here has ended it, with the status(): on the I/O thread,
+  // which it must not block, or, where that was so before, by this call. Not once Finish, Reply, Reset or Requeue was
+  // called, nor behind the Request's end: Finish, Reply, the destructor and another OnCancelled wait for one that runs.
+  // It replaces the one before; an empty one takes that back, which a handler of Serve does before it returns where
+  // `call` uses what is its own, for the Request outlives that.
+  void OnCancelled(std::function<void(const Status&)> call);
+
  private:
   friend class Client;
   friend class client::Worker;
@@ -112,6 +120,8 @@ class AsyncRequest {
   std::optional<std::chrono::milliseconds> remaining() const;
   // Whether the sender is gone and work on it is wasted.
   bool cancelled() const;
+  // As Request::OnCancelled; Reply waits for nothing.
+  void OnCancelled(std::function<void(const Status&)> call);
 
   // Ends the exchange with `status` and `body`; does not block. Only the first call counts. Where the exchange has
   // ended otherwise, or the metadata are larger than the server takes (the sender gets INVALID_ARGUMENT), the reply is
