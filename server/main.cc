@@ -54,6 +54,15 @@ void FitConnections(relay::server::Options& options, spdlog::logger& log) {
   most = static_cast<uint32_t>(fit);
 }
 
+// It is going: one that comes while connections are closed must not make a failure of it, once nobody watches.
+void IgnoreFurtherStops() {
+  sigset_t stops;
+  sigemptyset(&stops);
+  sigaddset(&stops, SIGTERM);
+  sigaddset(&stops, SIGINT);
+  sigprocmask(SIG_BLOCK, &stops, nullptr);
+}
+
 int Run(relay::server::Options options) {
   const auto log_sink = std::make_shared<relay::server::LogSink>();
   const std::shared_ptr<spdlog::logger> log = MakeLog(log_sink, options.log_level);
@@ -88,6 +97,7 @@ int Run(relay::server::Options options) {
     return kFailureExit;
   }
   (*loop)->Run();
+  IgnoreFurtherStops();
   log_metrics();
   return 0;
 }

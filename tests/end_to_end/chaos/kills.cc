@@ -44,6 +44,8 @@ class Run {
     return AwaitSuccess() && Rest() && Judge();
   }
 
+  void KeepFiles() { folder_.Keep(); }
+
  private:
   // An address, and the relay that listens there.
   struct Place {
@@ -175,7 +177,7 @@ class Run {
 
   const KillOptions options_;
   Random random_;
-  const Folder folder_;
+  Folder folder_;
   std::vector<Place> places_;
   int64_t started_at_ = 0;
   std::vector<std::unique_ptr<Actor>> actors_;
@@ -187,6 +189,11 @@ class Run {
 
 }  // namespace
 
-int RunKills(const KillOptions& options) { return Run(options).Go() ? 0 : 1; }
+int RunKills(const KillOptions& options) {
+  Run run(options);
+  const bool is_good = run.Go();
+  if (!is_good) run.KeepFiles();
+  return is_good ? 0 : 1;
+}
 
 }  // namespace relay::chaos

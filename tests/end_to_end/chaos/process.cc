@@ -114,12 +114,16 @@ void Process::Kill() {
   waitpid(std::exchange(pid_, -1), &status, 0);
 }
 
-std::optional<int> Process::Wait(std::chrono::seconds limit) {
+bool Process::AwaitEnd(std::chrono::seconds limit) const {
   const int handle = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
   if (handle < 0) std::abort();
   const bool has_ended = CanRead(handle, limit);
   close(handle);
-  if (!has_ended) return std::nullopt;
+  return has_ended;
+}
+
+std::optional<int> Process::Wait(std::chrono::seconds limit) {
+  if (!AwaitEnd(limit)) return std::nullopt;
   int status = 0;
   waitpid(std::exchange(pid_, -1), &status, 0);
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
@@ -129,9 +133,14 @@ Folder::Folder() : path_((std::filesystem::temp_directory_path() / "relay-chaos-
   if (mkdtemp(path_.data()) == nullptr) std::abort();
 }
 
+void Folder::Keep() {
+  is_kept_ = true;
+  std::fprintf(stderr, "what was written is kept in %s\n", path_.c_str());
+}
+
 Folder::~Folder() {
   std::error_code error;
-  std::filesystem::remove_all(path_, error);
+  if (!is_kept_) std::filesystem::remove_all(path_, error);
 }
 
 }  // namespace relay::chaos

@@ -43,6 +43,8 @@ class Process {
   void Signal(int signal) const;
   // SIGKILL, and waits until it is gone.
   void Kill();
+  // Whether it ends within so long; until Wait or Kill nobody else gets its pid.
+  bool AwaitEnd(std::chrono::seconds limit = std::chrono::seconds(120)) const;
   // Waits for its end: the exit code, or minus the signal; nothing where it goes on for so long.
   std::optional<int> Wait(std::chrono::seconds limit = std::chrono::seconds(120));
 
@@ -62,9 +64,12 @@ class Folder {
   ~Folder();
 
   std::string File(const std::string& name) const { return path_ + "/" + name; }
+  // Leaves it there, and says where, for whoever looks into a failure.
+  void Keep();
 
  private:
   std::string path_;
+  bool is_kept_ = false;
 };
 
 }  // namespace relay::chaos

@@ -77,6 +77,8 @@ class Run {
     return JudgeGrowth() && JudgeFaults();
   }
 
+  void KeepFiles() { folder_.Keep(); }
+
  private:
   // The first receiver has a network without faults, so that there is always somebody to work.
   void StartActor(Role role) {
@@ -203,7 +205,7 @@ class Run {
   }
 
   const SoakOptions options_;
-  const Folder folder_;
+  Folder folder_;
   Relay relay_;
   std::unique_ptr<FaultProxy> proxy_;
   std::vector<std::unique_ptr<Actor>> actors_;
@@ -212,6 +214,11 @@ class Run {
 
 }  // namespace
 
-int RunSoak(const SoakOptions& options) { return Run(options).Go() ? 0 : 1; }
+int RunSoak(const SoakOptions& options) {
+  Run run(options);
+  const bool is_good = run.Go();
+  if (!is_good) run.KeepFiles();
+  return is_good ? 0 : 1;
+}
 
 }  // namespace relay::chaos

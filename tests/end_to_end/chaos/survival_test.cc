@@ -48,6 +48,17 @@ milliseconds Since(steady_clock::time_point begin) {
   return std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin);
 }
 
+// A socket to the server at a TCP address.
+int Dial(const std::string& url) {
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(std::atoi(url.c_str() + url.rfind(':') + 1)));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const int peer = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  EXPECT_EQ(connect(peer, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  return peer;
+}
+
 // A connection that counts how often it was lost, and how often it came back.
 class Peer {
  public:
@@ -164,13 +175,7 @@ TEST_F(SurvivalTest, AServerThatSleepsOneIntervalLessThanTheMissesLosesNobody) {
 // A peer in bytes, which says PING whatever comes.
 TEST_F(SurvivalTest, AServerThatSleptLongReadsBeforeItJudges) {
   const auto relay = StartWithHeartbeat(milliseconds(100), 2);
-  const std::string& url = relay->urls().front();
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(std::atoi(url.c_str() + url.rfind(':') + 1)));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  const int peer = socket(AF_INET, SOCK_STREAM, 0);
-  ASSERT_EQ(connect(peer, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  const int peer = Dial(relay->urls().front());
   const auto say = [peer](const std::string& bytes) {
     ASSERT_EQ(send(peer, bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
   };
@@ -396,6 +401,25 @@ TEST_F(DrainTest, ASecondSigtermGoesAtOnce) {
   EXPECT_EQ(end.code(), StatusCode::kUnavailable);
   EXPECT_TRUE(end.may_have_run());
   EXPECT_TRUE(request_->WaitCancelled(kLimit));
+}
+
+// The last of them come while it takes itself down, which many connections make long.
+TEST_F(DrainTest, HoweverManySigtermsComeItEndsWithZero) {
+  for (int i = 0; i < 5; ++i) {
+    const auto relay = Start();
+    std::vector<int> peers(500);
+    for (int& peer : peers) peer = Dial(relay->urls().front());
+    ASSERT_TRUE(Await([&] { return Count(*relay, "connections") == peers.size(); }));
+    std::atomic<bool> has_ended = false;
+    std::thread impatient([&] {
+      while (!has_ended) relay->process().Signal(SIGTERM);
+    });
+    EXPECT_TRUE(relay->process().AwaitEnd());
+    has_ended = true;
+    impatient.join();
+    EXPECT_EQ(relay->process().Wait(), 0);
+    for (const int peer : peers) close(peer);
+  }
 }
 
 }  // namespace
