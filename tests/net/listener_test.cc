@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <memory>
@@ -157,6 +158,28 @@ TEST_F(ListenerTest, MayBeDestroyedInsideOnAccept) {
   const Connector first(*loop_, listener->address(), [](const Connector::Result&) {});
   const Connector second(*loop_, listener->address(), [](const Connector::Result&) {});
   RunUntil(*loop_, [&listener] { return listener == nullptr; });
+}
+
+TEST_F(ListenerTest, TakesAtMost64NewcomersInATurn) {
+  const auto listener = Listen(any_port_);
+  ASSERT_TRUE(listener.ok());
+  sockaddr_in to = {};
+  to.sin_family = AF_INET;
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  to.sin_port = htons((*listener)->address().port);
+  std::vector<std::unique_ptr<RawSocket>> newcomers;
+  for (int i = 0; i < 200; ++i) {
+    newcomers.push_back(std::make_unique<RawSocket>(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
+    ASSERT_EQ(::connect(newcomers.back()->fd(), reinterpret_cast<const sockaddr*>(&to), sizeof(to)), 0);
+  }
+  size_t before = 0;
+  size_t most_in_turn = 0;
+  RunUntil(*loop_, [&] {
+    most_in_turn = std::max(most_in_turn, accepted_.size() - before);
+    before = accepted_.size();
+    return accepted_.size() == newcomers.size();
+  });
+  EXPECT_EQ(most_in_turn, 64u);
 }
 
 TEST_F(ListenerTest, OutOfDescriptorsItRestsReportsAndGoesOn) {
