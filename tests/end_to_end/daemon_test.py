@@ -95,7 +95,7 @@ class Start(unittest.TestCase):
                     (["--bogus"], "--bogus"),
                     (["--queue-count", "0"], "--queue-count: '0' is not a number from 1"),
                     (["--listen", "http://127.0.0.1"], "http://127.0.0.1"),
-                    (["--config", config.name], f"{config.name}: no option is called 'queue-cuont'"),
+                    (["--config", config.name], f"{config.name}: line 1: no option is called 'queue-cuont'"),
                     (["--config", "/nowhere/at/all"], "/nowhere/at/all"),
                     (["--max-window-bytes", "64KiB"], "--initial-window-bytes")):
                 with self.subTest(arguments=arguments):

@@ -70,6 +70,8 @@ Kind ClientModel::Expect(Frame frame) {
     case FrameType::kPing:
     case FrameType::kPong:
       return frame.payload().size() == 8 ? Kind::kNone : Kind::kFault;
+    case FrameType::kExtend:
+      return Kind::kNone;
     case FrameType::kGoaway:
       return Parses<v1::Status>(frame) ? Kind::kGoaway : Kind::kFault;
   }
@@ -337,6 +339,10 @@ void ClientModel::OnWritten(Frame frame, const Event& event, bool& was_discarded
     case FrameType::kPong:
       Require(!pings_.empty() && frame.payload_text() == pings_.front(), "PONG has the bytes of its PING");
       pings_.pop_front();
+      return;
+    case FrameType::kExtend:
+      Require(is_of_exchange && slot.state == State::kServing && frame.payload().size() == 4,
+              "EXTEND is of a request that is served");
       return;
     case FrameType::kGoaway:
       Require(Parses<v1::Status>(frame), "GOAWAY holds a status");
