@@ -31,6 +31,7 @@ StatusOr<OperationSpec> MakeSend(std::string_view name, const SendOptions& optio
   spec.name = name;
   spec.if_busy = options.if_busy;
   spec.limit = ToAbsl(options.timeout);
+  spec.max_extension = absl::Milliseconds(options.max_extension.count());
   spec.start.head = *std::move(head);
   spec.start.is_idempotent = options.idempotent;
   spec.start.requires_receiver = options.require_receiver;

@@ -267,6 +267,7 @@ void Link::OnEvent(const Event& event) {
     case Event::Kind::kBody:
     case Event::Kind::kEnd:
     case Event::Kind::kCredit:
+    case Event::Kind::kExtended:
     case Event::Kind::kReset:
       return roster_.OnEvent(event, loop_->Now());
   }

@@ -71,10 +71,39 @@ bool Operation::WaitFailed(std::chrono::milliseconds timeout) {
   return has_ended_ && !end_.ok();
 }
 
-std::optional<std::chrono::milliseconds> Operation::remaining() const {
+std::optional<std::chrono::milliseconds> Operation::remaining() {
+  net::MutexLock lock(mutex_);
   if (!deadline_.has_value()) return std::nullopt;
   const auto left = *deadline_ - std::chrono::steady_clock::now();
   return std::max(std::chrono::ceil<std::chrono::milliseconds>(left), std::chrono::milliseconds(0));
+}
+
+StatusOr<std::chrono::milliseconds> Operation::ExtendDeadline(std::chrono::milliseconds time) {
+  if (Status status = CheckMayBlock(); !status.ok()) return status;
+  std::optional<StatusOr<std::chrono::milliseconds>> answer;
+  ExtendDeadline(time, [this, &answer](StatusOr<std::chrono::milliseconds> left) {
+    net::MutexLock lock(mutex_);
+    answer = std::move(left);
+    changed_.notify_all();
+  });
+  net::MutexLock lock(mutex_);
+  while (!answer.has_value()) Wait();
+  return *std::move(answer);
+}
+
+void Operation::ExtendDeadline(std::chrono::milliseconds time, Extended done) {
+  Status end;
+  bool must_wake = false;
+  {
+    net::MutexLock lock(mutex_);
+    end = has_ended_ && end_.ok() ? FailedPreconditionError("the request was finished") : end_;
+    if (!has_ended_) {
+      extends_.push_back({absl::Milliseconds(time.count()), std::move(done)});
+      must_wake = MustWake();
+    }
+  }
+  if (must_wake) Wake();
+  if (!end.ok() && done) done(end);
 }
 
 StatusOr<size_t> Operation::Read(std::span<char> out) {

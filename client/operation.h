@@ -39,6 +39,7 @@ struct OperationSpec {
   std::string_view name;  // of the call, for the words of errors; a literal
   IfBusy if_busy = IfBusy::kWait;
   std::optional<absl::Duration> limit;  // the timeout of a Send, the wait of a Receive
+  absl::Duration max_extension;         // of a Send: what receivers may move the timeout to
   RequestStart start;                   // of a Send; its timeout is that which is left when it goes out
   // The body that comes in is collected whole, up to so many bytes, and costs no Read.
   std::optional<size_t> collect_bytes;
@@ -78,7 +79,13 @@ class Operation : public std::enable_shared_from_this<Operation> {
   // Behind WaitHead.
   const RequestInfo& request() const { return request_; }
   const ResponseHead& response() const { return response_; }
-  std::optional<std::chrono::milliseconds> remaining() const;
+  std::optional<std::chrono::milliseconds> remaining();
+  // Asks the server for so much time from now on, and what there is then: milliseconds::max() where the request has no
+  // timeout. The first form blocks until it has answered; `done` of the other is called once, on the I/O thread or, for
+  // an exchange that has ended, by this call.
+  using Extended = std::function<void(StatusOr<std::chrono::milliseconds>)>;
+  StatusOr<std::chrono::milliseconds> ExtendDeadline(std::chrono::milliseconds time);
+  void ExtendDeadline(std::chrono::milliseconds time, Extended done);
 
   StatusOr<size_t> Read(std::span<char> out);
   StatusOr<std::string> ReadAll(size_t max_bytes);
@@ -177,6 +184,10 @@ class Operation : public std::enable_shared_from_this<Operation> {
     Status why;
     bool requeue = false;
   };
+  struct ExtendWish {
+    absl::Duration time;
+    Extended done;
+  };
 
   size_t unsent_bytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return out_.size() - out_taken_; }
   Status CheckMayBlock() const;
@@ -200,6 +211,9 @@ class Operation : public std::enable_shared_from_this<Operation> {
   Verdict TakeIn(Protocol& protocol, const Event& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Verdict OnRequest(Protocol& protocol, const Event& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnResponse(const Event& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The server's answer to the oldest wish.
+  void OnExtended(const Event& event);
+  void SetDeadline(std::optional<absl::Duration> remaining) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // An undelivered request is forgotten, and the operation is as before RECEIVE.
   void Rewind() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool is_undelivered() const { return spec_.kind == Kind::kReceive && done_ != nullptr; }
@@ -230,7 +244,7 @@ class Operation : public std::enable_shared_from_this<Operation> {
   bool has_head_ ABSL_GUARDED_BY(mutex_) = false;
   RequestInfo request_;
   ResponseHead response_;
-  std::optional<std::chrono::steady_clock::time_point> deadline_;
+  std::optional<std::chrono::steady_clock::time_point> deadline_ ABSL_GUARDED_BY(mutex_);
   std::string in_ ABSL_GUARDED_BY(mutex_);
   size_t in_taken_ ABSL_GUARDED_BY(mutex_) = 0;
   bool in_is_complete_ ABSL_GUARDED_BY(mutex_) = false;  // of a request; a response is with the end
@@ -252,6 +266,8 @@ class Operation : public std::enable_shared_from_this<Operation> {
   bool flush_ ABSL_GUARDED_BY(mutex_) = false;
   bool withdraw_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<ResetWish> reset_ ABSL_GUARDED_BY(mutex_);
+  std::deque<ExtendWish> extends_ ABSL_GUARDED_BY(mutex_);  // oldest first, until answered
+  size_t extends_sent_ ABSL_GUARDED_BY(mutex_) = 0;         // so many of these
   std::shared_ptr<Operation> successor_ ABSL_GUARDED_BY(mutex_);
   std::function<void(const Status&)> on_cancelled_ ABSL_GUARDED_BY(mutex_);
   bool calls_on_cancelled_ ABSL_GUARDED_BY(mutex_) = false;

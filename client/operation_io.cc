@@ -77,7 +77,10 @@ Operation::Verdict Operation::AdvanceStart(Protocol& protocol, uint16_t slot, ab
     return InvalidArgumentError("method, content type and metadata take " + std::to_string(bytes) +
                                 " bytes; the server takes " + std::to_string(max_start_bytes_));
   }
-  if (spec_.limit.has_value()) start.timeout = std::max(*spec_.limit - (now - submitted), absl::Milliseconds(1));
+  if (spec_.limit.has_value()) {
+    start.timeout = std::max(*spec_.limit - (now - submitted), absl::Milliseconds(1));
+    start.max_extension = std::max(spec_.max_extension - (now - submitted), absl::ZeroDuration());
+  }
   const auto body = std::string_view(out_).substr(out_taken_);
   const auto taken = protocol.Start(slot, id_, start, body, out_is_whole_);
   if (!taken.has_value()) return std::nullopt;
@@ -99,6 +102,7 @@ Operation::Verdict Operation::AdvanceExchange(Protocol& protocol, uint16_t slot,
     return reset_->why;
   }
   if (in_consumed_ > 0) protocol.Consumed(slot, id_, std::exchange(in_consumed_, 0));
+  while (extends_sent_ < extends_.size()) protocol.Extend(slot, id_, extends_[extends_sent_++].time);
   if (holds_finish_ && out_is_whole_) return std::nullopt;
   // The RECEIVE flag means a wait without end.
   const bool goes_on = may_go_on && successor_ != nullptr && !successor_->spec().limit.has_value();
@@ -140,6 +144,10 @@ void Operation::DropTakenOut() {
 }
 
 Operation::Verdict Operation::OnEvent(Protocol& protocol, const Event& event) {
+  if (event.kind == Event::Kind::kExtended) {
+    OnExtended(event);
+    return std::nullopt;
+  }
   net::MutexLock lock(mutex_);
   switch (event.kind) {
     case Event::Kind::kNone:
@@ -148,6 +156,8 @@ Operation::Verdict Operation::OnEvent(Protocol& protocol, const Event& event) {
     case Event::Kind::kLeft:
     case Event::Kind::kFault:
       return std::nullopt;  // of the connection or the slot: Roster's
+    case Event::Kind::kExtended:
+      return std::nullopt;  // above, without the lock
     case Event::Kind::kNothingCame: {
       if (is_withdrawing_) return std::nullopt;  // the echo is still to come
       const auto ms = spec_.limit.has_value() ? absl::ToInt64Milliseconds(*spec_.limit) : 0;
@@ -202,11 +212,29 @@ Operation::Verdict Operation::OnRequest(Protocol& protocol, const Event& event) 
   request_.metadata = FromWire(event.head.metadata());
   request_.attempt = event.attempt;
   request_.queue_wait = ToMicroseconds(event.queue_wait);
-  if (event.remaining.has_value()) {
-    deadline_ = std::chrono::steady_clock::now() + ToMicroseconds(*event.remaining);
-  }
+  SetDeadline(event.remaining);
   has_head_ = true;
   return TakeIn(protocol, event);
+}
+
+void Operation::SetDeadline(std::optional<absl::Duration> remaining) {
+  deadline_.reset();
+  if (remaining.has_value()) deadline_ = std::chrono::steady_clock::now() + ToMicroseconds(*remaining);
+}
+
+void Operation::OnExtended(const Event& event) {
+  Extended done;
+  {
+    net::MutexLock lock(mutex_);
+    if (extends_sent_ == 0) return;  // nobody asked
+    SetDeadline(event.remaining);
+    done = std::move(extends_.front().done);
+    extends_.pop_front();
+    --extends_sent_;
+  }
+  if (!done) return;
+  const auto left = event.remaining.has_value() ? absl::ToInt64Milliseconds(*event.remaining) : INT64_MAX;
+  done(std::chrono::milliseconds(left));
 }
 
 void Operation::OnResponse(const Event& event) {
@@ -302,6 +330,7 @@ void Operation::End(const Status& status) {
   is_blocked = false;
   std::function<void(const Status&)> on_cancelled;
   bool must_call = false;
+  std::deque<ExtendWish> extends;
   {
     net::MutexLock lock(mutex_);
     if (has_ended_) return;
@@ -314,6 +343,7 @@ void Operation::End(const Status& status) {
     out_.clear();
     out_.shrink_to_fit();
     out_taken_ = 0;
+    extends.swap(extends_);
     on_cancelled.swap(on_cancelled_);
     calls_on_cancelled_ = on_cancelled != nullptr && is_cancelled();
     must_call = calls_on_cancelled_;
@@ -324,6 +354,9 @@ void Operation::End(const Status& status) {
     net::MutexLock lock(mutex_);
     calls_on_cancelled_ = false;
     changed_.notify_all();
+  }
+  for (const ExtendWish& wish : extends) {
+    if (wish.done) wish.done(status.ok() ? FailedPreconditionError("the request was finished") : status);
   }
   NotifyDone();
 }

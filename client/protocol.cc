@@ -118,7 +118,10 @@ size_t Protocol::AppendStart(Slot& slot, uint16_t number, uint8_t flags, const v
   proto::WriteHeader(bytes, static_cast<uint32_t>(payload_bytes), FrameType::kStart, flags, number, slot.exchange);
   proto::StartBlock block(std::span(bytes + proto::kHeaderBytes, proto::kStartBlockBytes));
   block.set_start_bytes(static_cast<uint16_t>(head_bytes));
-  if (request != nullptr) block.set_timeout_ms(Milliseconds(request->timeout));
+  if (request != nullptr) {
+    block.set_timeout_ms(Milliseconds(request->timeout));
+    block.set_max_extension_ms(Milliseconds(request->max_extension));
+  }
   head.SerializeWithCachedSizesToArray(bytes + proto::kHeaderBytes + proto::kStartBlockBytes);
   output_.append(body.substr(0, taken));
 
@@ -178,6 +181,15 @@ void Protocol::Consumed(uint16_t number, const Uuid& id, uint64_t cost) {
   proto::StoreBig(payload, limit);
   const uint8_t direction = slot->state == State::kSending ? flag::kResponse : flag::kRequest;
   proto::AppendFrame(output_, FrameType::kWindow, direction, number, id,
+                     {reinterpret_cast<const char*>(payload), sizeof(payload)});
+}
+
+void Protocol::Extend(uint16_t number, const Uuid& id, absl::Duration time) {
+  const Slot* slot = FindLive(number, id);
+  if (slot == nullptr || slot->state != State::kServing) return;
+  uint8_t payload[proto::kExtendBytes];
+  proto::StoreBig<uint32_t>(payload, Milliseconds(time));
+  proto::AppendFrame(output_, FrameType::kExtend, 0, number, id,
                      {reinterpret_cast<const char*>(payload), sizeof(payload)});
 }
 

@@ -51,6 +51,7 @@ struct Event {
     kBody,         // body bytes of the stream that comes in
     kEnd,          // that stream is complete by an END; for a response: status and metadata, and the exchange is over
     kCredit,       // the stream that goes out may cost more than before
+    kExtended,     // the answer to an Extend of the slot's exchange: `remaining`
     kReset,        // the exchange `id` is over, and the slot idle
     kFault,        // the server broke the protocol. Everything further is ignored; the connection is to be closed once
                    // the output, which ends with GOAWAY, was sent
@@ -69,7 +70,7 @@ struct Event {
   bool is_idempotent = false;                  // kRequest: may go to another receiver
   uint16_t attempt = 0;                        // kRequest, kResponse
   absl::Duration queue_wait;                   // kRequest, kResponse
-  std::optional<absl::Duration> remaining;     // kRequest: of the sender's timeout
+  std::optional<absl::Duration> remaining;     // kRequest, kExtended: of the sender's timeout; nothing: it has none
   v1::End end;                                 // kEnd of a response: the metadata
 };
 
@@ -78,7 +79,8 @@ struct RequestStart {
   v1::Start head;  // at most limits().max_start_bytes
   bool is_idempotent = false;
   bool requires_receiver = false;
-  absl::Duration timeout;  // zero for none; else at least a millisecond is told
+  absl::Duration timeout;        // zero for none; else at least a millisecond is told
+  absl::Duration max_extension;  // receivers may move it to so much; zero for no extension
 };
 
 // Commands name a slot and, inside an exchange, its request id: one whose exchange is over sends nothing, so the owner
@@ -122,6 +124,9 @@ class Protocol {
 
   // The application has taken what cost so much of the stream that comes in. WINDOW goes out by the half window.
   void Consumed(uint16_t slot, const proto::Uuid& id, uint64_t cost);
+
+  // Asks that the request which the slot serves may take so long from now. Each is answered by kExtended, in order.
+  void Extend(uint16_t slot, const proto::Uuid& id, absl::Duration time);
 
   // Ends the exchange. `requeue`: the request may go to another receiver.
   void Reset(uint16_t slot, const proto::Uuid& id, const Status& status, bool requeue);
@@ -205,6 +210,7 @@ class Protocol {
   void OnEnd(const proto::Frame& frame, Event& event);
   void OnWindow(const proto::Frame& frame, Event& event);
   void OnReset(const proto::Frame& frame, Event& event);
+  void OnExtend(const proto::Frame& frame, Event& event);
   // Whether the body fits in what was granted; a fault of the server where not.
   bool TakeBody(Slot& slot, std::string_view body, uint64_t cost, bool is_last, Event& event);
   void Fault(std::string_view rule, Event& event);

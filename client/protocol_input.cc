@@ -73,8 +73,7 @@ void Protocol::OnFrame(Frame frame, Event& event) {
       }
       return;
     case FrameType::kExtend:
-      ++late_frames_;
-      return;
+      return OnExtend(frame, event);
     case FrameType::kGoaway: {
       v1::Status status;
       if (!proto::ParseMessage(frame.payload_text(), status)) return Fault("GOAWAY does not parse", event);
@@ -273,6 +272,18 @@ void Protocol::OnReset(const Frame& frame, Event& event) {
   event.kind = Event::Kind::kReset;
   event.status = FromWire(reset.status());
   if (event.status.ok()) event.status = UnavailableError("reset without a status");
+}
+
+void Protocol::OnExtend(const Frame& frame, Event& event) {
+  if (frame.payload().size() != proto::kExtendBytes) return Fault("EXTEND has 4 bytes", event);
+  const Slot* slot = FindLive(frame.slot(), frame.id());
+  if (slot == nullptr || slot->state != State::kServing) {
+    ++late_frames_;
+    return;
+  }
+  const auto ms = proto::LoadBig<uint32_t>(frame.payload().data());
+  if (ms != 0) event.remaining = absl::Milliseconds(ms);
+  event.kind = Event::Kind::kExtended;
 }
 
 void Protocol::Fault(std::string_view rule, Event& event) {

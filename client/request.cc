@@ -16,6 +16,10 @@ const RequestInfo& Request::info() const { return handle_->operation().request()
 
 std::optional<std::chrono::milliseconds> Request::remaining() const { return handle_->operation().remaining(); }
 
+StatusOr<std::chrono::milliseconds> Request::ExtendDeadline(std::chrono::milliseconds time) {
+  return handle_->operation().ExtendDeadline(time);
+}
+
 StatusOr<size_t> Request::Read(std::span<char> out) { return handle_->operation().Read(out); }
 
 StatusOr<std::string> Request::ReadAll(size_t max_bytes) { return handle_->operation().ReadAll(max_bytes); }
@@ -70,6 +74,11 @@ AsyncRequest::~AsyncRequest() = default;
 const RequestInfo& AsyncRequest::info() const { return handle_->operation().request(); }
 
 std::optional<std::chrono::milliseconds> AsyncRequest::remaining() const { return handle_->operation().remaining(); }
+
+void AsyncRequest::ExtendDeadline(std::chrono::milliseconds time,
+                                  std::function<void(StatusOr<std::chrono::milliseconds>)> done) {
+  handle_->operation().ExtendDeadline(time, std::move(done));
+}
 
 bool AsyncRequest::cancelled() const { return !handle_->operation().status().ok(); }
 

@@ -302,7 +302,8 @@ absl::Time Roster::DeadlineOf(const Operation& operation) const {
       return std::min(own, std::max(away_since_, operation.turn_since) + wait_for_connection_);
     }
     case Phase::kRunning:
-      return is_send ? own + kServerGrace : absl::InfiniteFuture();
+      if (!is_send) return absl::InfiniteFuture();
+      return std::max(own, operation.submitted + operation.spec().max_extension) + kServerGrace;
     case Phase::kNew:
     case Phase::kWaiting:
     case Phase::kEnded:
@@ -336,7 +337,7 @@ void Roster::OnDeadline(Operation& operation, absl::Time now) {
   }
   if (operation.phase() == Phase::kRunning) {
     operation.ResetLate(*protocol_, participant.slot);
-    Status status = DeadlineExceededError("no answer within " + Milliseconds(limit.value_or(absl::ZeroDuration())));
+    Status status = DeadlineExceededError("no answer within " + Milliseconds(now - operation.submitted));
     return End(operation, status.set_end(kDeadline), now);
   }
   const bool is_over = limit.has_value() && operation.submitted + *limit <= now;

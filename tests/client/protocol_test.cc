@@ -497,6 +497,42 @@ TEST_F(ProtocolTest, WhatAServerMayNotSayIsAFault) {
   }
 }
 
+TEST_F(ProtocolTest, ExtendAsksAndItsAnswerSaysWhatRemains) {
+  const uint16_t slot = Serving();
+  protocol_.Extend(slot, Id(5), absl::Milliseconds(258));
+  protocol_.Extend(slot, Id(6), absl::Milliseconds(1));  // not live
+  const std::string expected(
+      "\x00\x00\x00\x04"                  // payload bytes
+      "\x0e\x00\x00\x01"                  // EXTEND, no flags, slot 1
+      "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\5"  // request
+      "\x00\x00\x01\x02",
+      24 + 4);
+  EXPECT_EQ(Output(), expected);
+  Event event = Hear(Frame(FrameType::kExtend, 0, slot, Id(5), std::string_view("\x00\x00\x01\x00", 4)));
+  EXPECT_EQ(event.kind, Kind::kExtended);
+  EXPECT_EQ(event.remaining, absl::Milliseconds(256));
+  event = Hear(Frame(FrameType::kExtend, 0, slot, Id(5), std::string_view("\0\0\0\0", 4)));
+  EXPECT_EQ(event.kind, Kind::kExtended);
+  EXPECT_FALSE(event.remaining.has_value());
+  EXPECT_EQ(Hear(Frame(FrameType::kExtend, 0, slot, Id(6), "\1\1\1\1")).kind, Kind::kNone);
+  EXPECT_EQ(protocol_.late_frames(), 1u);
+  EXPECT_EQ(Hear(Frame(FrameType::kExtend, 0, slot, Id(5), "\1\1\1")).kind, Kind::kFault);
+}
+
+TEST_F(ProtocolTest, SenderSaysHowFarItsTimeoutMayBeMovedAndAsksForNothing) {
+  Welcome();
+  const uint16_t slot = Joined(1);
+  RequestStart start;
+  start.timeout = absl::Milliseconds(100);
+  start.max_extension = absl::Milliseconds(258);
+  ASSERT_TRUE(protocol_.Start(slot, Id(5), start, "", true).has_value());
+  auto frames = Frames();
+  ASSERT_EQ(frames.size(), 1u);
+  EXPECT_EQ(proto::StartBlock(View(frames[0]).payload()).max_extension_ms(), 258u);
+  protocol_.Extend(slot, Id(5), absl::Milliseconds(1));
+  EXPECT_EQ(Output(), "");
+}
+
 TEST_F(ProtocolTest, SaysPingAfterAnIntervalOfSilence) {
   Welcome();
   now_ += absl::Milliseconds(999);

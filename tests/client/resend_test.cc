@@ -42,6 +42,10 @@ struct SentFrame {
     const proto::StartBlock block = Block(bytes);
     return bytes.substr(proto::kStartBlockBytes + block.start_bytes());
   }
+  uint32_t max_extension_ms() const {
+    std::string bytes = payload;
+    return Block(bytes).max_extension_ms();
+  }
   uint32_t timeout_ms() const {
     std::string bytes = payload;
     return Block(bytes).timeout_ms();
@@ -85,8 +89,10 @@ class ResendTest : public ::testing::Test {
     roster_.Submit(operation, now_);
     return operation;
   }
-  std::shared_ptr<Operation> Make(bool idempotent, std::optional<absl::Duration> timeout = std::nullopt) {
+  std::shared_ptr<Operation> Make(bool idempotent, std::optional<absl::Duration> timeout = std::nullopt,
+                                  absl::Duration max_extension = absl::ZeroDuration()) {
     OperationSpec spec;
+    spec.max_extension = max_extension;
     spec.name = "Send";
     spec.limit = timeout;
     spec.start.is_idempotent = idempotent;
@@ -242,6 +248,31 @@ TEST_F(ResendTest, ItsTimePassesWhileThereIsNoConnection) {
   ASSERT_TRUE(Start().has_value());
   Lose();
   Pass(absl::Milliseconds(1999));
+  EXPECT_FALSE(has_ended());
+  Pass(absl::Milliseconds(1));
+  ASSERT_TRUE(has_ended());
+  EXPECT_EQ(end().code(), StatusCode::kDeadlineExceeded);
+  EXPECT_TRUE(end().may_have_run());
+}
+
+TEST_F(ResendTest, TimeAndItsExtensionShrinkFromSendingToSendingAndBoundTheSendersOwnWait) {
+  Connect();
+  const auto operation = Make(true, absl::Seconds(2), absl::Seconds(10));
+  EXPECT_EQ(operation->Finish("body"), OkStatus());
+  roster_.Submit(operation, now_);
+  const auto first = Start();
+  ASSERT_TRUE(first.has_value());
+  EXPECT_EQ(first->timeout_ms(), 2'000u);
+  EXPECT_EQ(first->max_extension_ms(), 10'000u);
+  Lose();
+  Pass(absl::Seconds(1));
+  Connect();
+  const auto second = Start();
+  ASSERT_TRUE(second.has_value());
+  EXPECT_EQ(second->timeout_ms(), 1'000u);
+  EXPECT_EQ(second->max_extension_ms(), 9'000u);
+  // The server's to end, for a second longer than it may be.
+  Pass(absl::Milliseconds(9'999));
   EXPECT_FALSE(has_ended());
   Pass(absl::Milliseconds(1));
   ASSERT_TRUE(has_ended());

@@ -208,6 +208,29 @@ class Modes(RelayTest):
         self.assertLessEqual(len(line), 80)
 
 
+class Extend(RelayTest):
+    # Longer than the sender's timeout, and than what its side adds to that.
+    SLOW = "sleep 3.5; echo done"
+
+    def test_keeps_a_request_alive_that_its_sender_lets_run_longer(self):
+        self.worker("slow", "--extend", "4s", "--exec", self.SLOW)
+        got = self.send("slow", "--timeout", "2s", "--max-extension", "1h", body=b"x")
+        self.assertEqual(got, (OK, b"done\n", ""))
+
+    def test_goes_on_asking_no_longer_than_its_sender_allows(self):
+        self.worker("slow", "--extend", "200ms", "--exec", "sleep 1000")
+        got = self.send("slow", "--timeout", "500ms", "--max-extension", "1s", body=b"x")
+        self.assertEqual(got.code, DEADLINE_EXCEEDED)
+
+    def test_helps_nothing_where_its_sender_allows_nothing(self):
+        self.worker("slow", "--extend", "1h", "--exec", "sleep 1000")
+        self.assertEqual(self.send("slow", "--timeout", "500ms", body=b"x").code, DEADLINE_EXCEEDED)
+
+    def test_of_a_request_without_a_timeout_changes_nothing(self):
+        self.worker("slow", "--extend", "1s", "--echo")
+        self.assertEqual(self.send("slow", body=b"x"), (OK, b"x", ""))
+
+
 class Stopping(RelayTest):
     def start_gated(self, channel):
         """A worker in the middle of a request that lasts until the gate is opened, and its sender."""

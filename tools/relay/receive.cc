@@ -25,6 +25,9 @@ the work; without either, bodies go to stdout and the answers are empty
                     stderr
   --echo            answer with what was asked
 
+  --extend TIME     where a request has a timeout, see to it that so much of it
+                    is left as long as the work runs and the sender allows
+
 how much of it
   --concurrency N   work on so many requests at a time [1]
   --count N         stop after so many requests
@@ -64,6 +67,7 @@ int Receive(int argc, const char* const* argv) {
   app.add_option("--concurrency", arguments.concurrency)->check(CLI::Range(size_t{1}, kMaxConcurrency));
   app.add_option("--count", arguments.count)->check(CLI::Range(size_t{1}, kMaxCount));
   AddDuration(app, "--wait", arguments.wait);
+  AddDuration(app, "--extend", arguments.extend);
   CLI::Option* const verbose = app.add_flag("-v,--verbose");
   CLI::Option* const quiet = app.add_flag("-q,--quiet")->excludes(verbose);
   if (const std::optional<int> code = ParseCommandLine(app, argc, argv, kHelp)) return *code;

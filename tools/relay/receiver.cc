@@ -13,6 +13,7 @@
 #include "tools/relay/child.h"
 #include "tools/relay/exec.h"
 #include "tools/relay/exit_codes.h"
+#include "tools/relay/extender.h"
 #include "tools/relay/io.h"
 #include "tools/relay/stop_signals.h"
 #include "tools/relay/text.h"
@@ -90,7 +91,10 @@ Status Receiver::OnRequest(Request& request) {
   ++taken_;
   ++running_;
   Tally tally;
+  std::optional<Extender> extender;
+  if (arguments_.extend.has_value()) extender.emplace(request, *arguments_.extend);
   const Status status = Work(request, tally);
+  extender.reset();
   --running_;
   if (arguments_.talk == Talk::kEveryRequest || (arguments_.talk == Talk::kFailures && !status.ok())) {
     PrintError(RequestLine(request.info(), tally, std::chrono::steady_clock::now() - started, status));

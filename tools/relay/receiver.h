@@ -29,6 +29,7 @@ struct ReceiveArguments {
   size_t concurrency = 1;
   size_t count = 0;  // 0: no bound
   std::optional<std::chrono::milliseconds> wait;
+  std::optional<std::chrono::milliseconds> extend;
   Talk talk = Talk::kFailures;
 };
 

@@ -40,6 +40,8 @@ the request
   --meta KEY=VALUE     something to travel beside the body; may be repeated
   --timeout TIME       how long it may take in all, as 500ms, 30s, 5m or 2h
                        [no limit]
+  --max-extension TIME a receiver that needs longer may take so long in all
+                       [the timeout]
   --idempotent         it may be done twice: if its receiver is lost, another
                        one gets it
   --require-receiver   fail at once if nobody receives on the channel
@@ -96,13 +98,16 @@ std::optional<int> Parse(int argc, const char* const* argv, Arguments& arguments
       ->check([](const std::string& text) {
         return text.find('=') == std::string::npos || text[0] == '=' ? "'" + text + "' is not KEY=VALUE" : "";
       });
-  AddDuration(app, "--timeout", arguments.options.timeout);
+  CLI::Option* const timeout = AddDuration(app, "--timeout", arguments.options.timeout);
+  std::optional<std::chrono::milliseconds> max_extension;
+  AddDuration(app, "--max-extension", max_extension)->needs(timeout);
   app.add_flag("--idempotent", arguments.options.idempotent);
   app.add_flag("--require-receiver", arguments.options.require_receiver);
   app.add_flag("--show-meta", arguments.show_meta);
   CLI::Option* const repeat = app.add_option("--repeat", arguments.repeat)->check(CLI::Range(size_t{1}, kMaxCount));
   app.add_option("--concurrency", arguments.concurrency)->check(CLI::Range(size_t{1}, kMaxConcurrency))->needs(repeat);
   if (const std::optional<int> code = ParseCommandLine(app, argc, argv, kHelp)) return code;
+  arguments.options.max_extension = max_extension.value_or(std::chrono::milliseconds(0));
   for (const std::string& field : fields) arguments.options.metadata.push_back(SplitField(field));
   return std::nullopt;
 }

@@ -54,6 +54,8 @@ struct SendOptions {
   // For the whole operation: the wait for a busy client, for a receiver, and the exchange. Absent: without end. Zero
   // or less: DEADLINE_EXCEEDED at once, and nothing is sent.
   std::optional<std::chrono::milliseconds> timeout = std::nullopt;
+  // Receivers that need longer may move the timeout, to so much at the most, counted from this operation's begin too.
+  std::chrono::milliseconds max_extension{0};
   std::string method = {};        // UTF-8
   std::string content_type = {};  // UTF-8
   Metadata metadata = {};

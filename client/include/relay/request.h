@@ -50,6 +50,11 @@ class Request {
   // What is left of the sender's timeout, at least 0; nothing where it set none.
   std::optional<std::chrono::milliseconds> remaining() const;
 
+  // Asks for `time` from now on, and returns what there is then: at least what there was, and no more than the sender
+  // allows (SendOptions::max_extension); milliseconds::max() where it set no timeout. Blocks until the server has
+  // answered. Not OK: the exchange has ended, as for Read.
+  StatusOr<std::chrono::milliseconds> ExtendDeadline(std::chrono::milliseconds time);
+
   // Takes up to out.size() bytes of the request body, at least 1; blocks until some have come. 0: it is complete. Not
   // OK: the exchange has ended (CANCELLED: the sender gave up; DEADLINE_EXCEEDED: its timeout has passed; UNAVAILABLE:
   // the connection was lost), and `out` is as it was.
@@ -120,6 +125,10 @@ class AsyncRequest {
   std::optional<std::chrono::milliseconds> remaining() const;
   // Whether the sender is gone and work on it is wasted.
   bool cancelled() const;
+  // As Request::ExtendDeadline, without a wait: `done`, which may be empty, is called once with what that returns, on
+  // the I/O thread or, where the exchange has ended, by this call.
+  void ExtendDeadline(std::chrono::milliseconds time,
+                      std::function<void(StatusOr<std::chrono::milliseconds>)> done = {});
   // As Request::OnCancelled; Reply waits for nothing.
   void OnCancelled(std::function<void(const Status&)> call);
 
