@@ -5,7 +5,7 @@ import re
 import signal
 import unittest
 
-from harness import CANCELLED, DEADLINE_EXCEEDED, OK, UNAVAILABLE, RelayTest
+from harness import CANCELLED, DEADLINE_EXCEEDED, OK, RESOURCE_EXHAUSTED, UNAVAILABLE, RelayTest
 
 ENVIRONMENT = "env | grep ^RELAY_ | sort"
 
@@ -91,6 +91,29 @@ class Options(RelayTest):
         self.worker("fragile", "--exec", "echo attempt $RELAY_ATTEMPT")
         self.assertEqual(sender.result(), (OK, b"attempt 2\n", ""))
 
+    def test_an_idempotent_request_outlives_its_server(self):
+        self.server = f"unix:{self.path('relay.sock')}"
+        relayd = self.start_relayd(self.server)
+        worker = self.worker("fragile", "--exec", f"echo up >&2; cat {self.gate('gate')}")
+        sender = self.sender("fragile", "--idempotent", "--data", "x")
+        worker.wait_for("up")
+        relayd.signal(signal.SIGKILL)
+        self.start_relayd(self.server)
+        worker.wait_for("up")
+        with open(self.path("gate"), "wb") as gate:
+            gate.write(b"done")
+        self.assertEqual(sender.result(), (OK, b"done", ""))
+
+    def test_a_refusal_says_when_to_try_again(self):
+        self.server = self.start_relayd("tcp://127.0.0.1:0", "--queue-count", "1").address
+        self.sender("full", "--data", "x")
+        # Which of these is the one in the queue is open until one is refused.
+        while self.send("full", "--timeout", "100ms", body=b"x").code == DEADLINE_EXCEEDED:
+            pass
+        got = self.send("full", body=b"x")
+        self.assertEqual(got.code, RESOURCE_EXHAUSTED)
+        self.assertRegex(got.err, r"^relay send: RESOURCE_EXHAUSTED: .*; try again in [1-9]\d* ms\n$")
+
     def test_require_receiver_finds_one_that_works(self):
         self.worker("echo", "--echo")
         self.assertEqual(self.send("echo", body=b"first").code, OK)
@@ -174,7 +197,7 @@ class Repeat(RelayTest):
     def test_counts_the_ends_by_status_and_exits_with_the_first_failure(self):
         got = self.send("nobody", "--repeat", "7", "--concurrency", "3", "--require-receiver")
         self.assertEqual(got.code, UNAVAILABLE)
-        self.assertIn("\n         7 UNAVAILABLE\n", got.err)
+        self.assertIn("\n         7 UNAVAILABLE no_receiver\n", got.err)
 
     def test_of_requests_that_cannot_even_begin_comes_to_its_end(self):
         got = self.send("nobody", "--repeat", "200000", "--concurrency", "2", "--timeout", "0")

@@ -48,7 +48,7 @@ void Load::Count(const Sender& sender, const Status& status) {
   const auto latency = std::chrono::steady_clock::now() - sender.started;
   const net::MutexLock lock(mutex_);
   latencies_.Add(latency);
-  ++ends_[std::min(static_cast<size_t>(status.code()), kCodes - 1)];
+  ++ends_[{status.code(), status.end()}];
   if (first_failure_.ok()) first_failure_ = status;
 }
 
@@ -56,10 +56,11 @@ std::string Load::Summary() const {
   const net::MutexLock lock(mutex_);
   size_t requests = 0;
   std::string ends;
-  for (size_t code = 0; code < kCodes; ++code) {
-    if (ends_[code] == 0) continue;
-    requests += ends_[code];
-    ends += PadLeft(std::to_string(ends_[code]), 10) + " " + std::string(NameOf(static_cast<StatusCode>(code))) + "\n";
+  for (const auto& [end, count] : ends_) {
+    const auto& [code, name] = end;
+    requests += count;
+    ends += PadLeft(std::to_string(count), 10) + " " + std::string(NameOf(code));
+    ends += name.empty() ? "\n" : " " + name + "\n";
   }
   const double seconds = std::max(1e-6, std::chrono::duration<double>(elapsed_).count());
   return std::to_string(requests) + " requests in " + FormatDuration(elapsed_) + ": " +

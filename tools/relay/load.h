@@ -3,14 +3,15 @@
 #ifndef RELAY_TOOLS_RELAY_LOAD_H_
 #define RELAY_TOOLS_RELAY_LOAD_H_
 
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "net/mutex.h"
@@ -39,12 +40,11 @@ class Load {
   // Begins no more requests, so that Run returns when those under way have ended. From any thread.
   void Stop() { stopping_ = true; }
 
-  // Requests per second, percentiles, and a line for each status that requests ended with. After Run.
+  // Requests per second, percentiles, and a line for each status and name of an end that requests ended with. After
+  // Run.
   std::string Summary() const;
 
  private:
-  static constexpr size_t kCodes = 17;
-
   // Whose turn it is to begin the client's next request when one has ended: an operation that cannot begin ends inside
   // the call, and must not begin the next one from there.
   enum class Turn { kCalling, kEnded, kReturned };
@@ -70,7 +70,8 @@ class Load {
   std::condition_variable_any changed_;
   size_t running_ ABSL_GUARDED_BY(mutex_) = 0;  // senders that have not run out of work
   Histogram latencies_ ABSL_GUARDED_BY(mutex_);
-  std::array<size_t, kCodes> ends_ ABSL_GUARDED_BY(mutex_) = {};
+  // By the status's code and the name of its end.
+  std::map<std::pair<StatusCode, std::string>, size_t> ends_ ABSL_GUARDED_BY(mutex_);
   Status first_failure_ ABSL_GUARDED_BY(mutex_);
 };
 
