@@ -13,7 +13,7 @@ absl::Time At(int64_t ms) { return absl::UnixEpoch() + absl::Hours(1000) + absl:
 // No heartbeat, and no connection closed for its silence, within the time of a model.
 server::Limits LimitsOf(const Rules& rules) {
   server::Limits limits;
-  limits.initial_window_bytes = kWindow;
+  limits.initial_window_bytes = kFirstWindow;
   limits.max_window_bytes = kMaxWindow;
   limits.attempts = static_cast<uint32_t>(rules.attempts);
   limits.queue_count = static_cast<uint32_t>(rules.queue_count);

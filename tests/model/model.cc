@@ -24,22 +24,7 @@ std::string Piece(char stream, int request, int piece) {
                       absl::Dec(piece, absl::kZeroPad3));
 }
 
-bool IsOfServer(Kind kind) { return kind >= Kind::kDeadline; }
-
 }  // namespace
-
-std::string ToString(const Event& event) {
-  static constexpr const char* kNames[kKinds] = {"StartWhole",    "StartOpen", "StartRequire", "StartAgain",
-                                                 "Receive",       "Withdraw",  "AnswerWhole",  "AnswerAndReceive",
-                                                 "AnswerOpen",    "Requeue",   "Extend",       "ReceiveBusy",
-                                                 "AnswerForeign", "Chunk",     "End",          "Reset",
-                                                 "Window",        "Late",      "Leave",        "Join",
-                                                 "TakeOver",      "Cut",       "Goaway",       "Deadline",
-                                                 "Drain",         "DrainOver"};
-  const char* const name = kNames[static_cast<size_t>(event.kind)];
-  if (IsOfServer(event.kind)) return name;
-  return absl::StrCat(Sends(event.who) ? "S" : "R", event.who % 2 + 1, ".", name);
-}
 
 Model::Model(const Rules& rules) : rules_(rules) {
   const int of_layout[][kClients] = {{0, 1, 2, 3}, {0, 0, 1, 1}, {0, 0, 0, 0}};
@@ -55,73 +40,6 @@ std::vector<Input> Model::Setup() {
     Join(client, inputs);
   }
   return inputs;
-}
-
-// ---- What can happen -----------------------------------------------------------------------------------------------
-
-bool Model::CanHappen(Event event) const {
-  const Client& client = At(event.who);
-  switch (event.kind) {
-    case Kind::kDeadline:
-      return live_count() > 0;
-    case Kind::kDrain:
-      return !is_draining_;
-    case Kind::kDrainOver:
-      return is_draining_ && !is_stopped_;
-    case Kind::kJoin:
-      return client.doing == Doing::kAbsent;
-    case Kind::kLeave:
-      return IsJoined(event.who);
-    case Kind::kTakeOver:
-      return IsJoined(event.who) && !is_draining_;
-    case Kind::kCut:
-    case Kind::kGoaway:
-      return IsJoined(event.who) && ClientsOn(client.connection).front() == event.who &&
-             (event.kind == Kind::kCut || !On(client.connection).is_leaving);
-    case Kind::kLate:
-      return IsJoined(event.who) && client.last != kNobody && client.last != client.request;
-    default:
-      return Sends(event.who) ? CanSend(event) : CanReceive(event);
-  }
-}
-
-bool Model::CanSend(Event event) const {
-  const Client& client = At(event.who);
-  if (client.doing == Doing::kIdle) {
-    return event.kind == Kind::kStartWhole || event.kind == Kind::kStartOpen || event.kind == Kind::kStartRequire ||
-           (event.kind == Kind::kStartAgain && OthersRequest(event.who) != kNobody);
-  }
-  if (client.doing != Doing::kSending) return false;
-  if (event.kind == Kind::kChunk || event.kind == Kind::kEnd) {
-    return rules_.has_faults || !Of(client.request).has_ended;
-  }
-  return event.kind == Kind::kReset || event.kind == Kind::kWindow || event.kind == Kind::kStartAgain;
-}
-
-bool Model::CanReceive(Event event) const {
-  const Client& client = At(event.who);
-  if (event.kind == Kind::kReceive) return client.doing == Doing::kIdle;
-  const bool is_busy = client.doing == Doing::kWaiting || client.doing == Doing::kReceiving;
-  if (event.kind == Kind::kWithdraw || event.kind == Kind::kReceiveBusy) return is_busy;
-  if (event.kind == Kind::kAnswerForeign) return IsJoined(event.who) && OthersRequest(event.who) != kNobody;
-  if (client.doing != Doing::kReceiving) return false;
-  const bool is_answered = Of(client.request).is_answered;
-  switch (event.kind) {
-    case Kind::kAnswerWhole:
-    case Kind::kAnswerAndReceive:
-    case Kind::kAnswerOpen:
-      return rules_.has_faults || !is_answered;
-    case Kind::kChunk:
-    case Kind::kEnd:
-      return rules_.has_faults || is_answered;
-    case Kind::kRequeue:
-    case Kind::kReset:
-    case Kind::kWindow:
-    case Kind::kExtend:
-      return true;
-    default:
-      return false;
-  }
 }
 
 // ---- What happens --------------------------------------------------------------------------------------------------
@@ -387,7 +305,7 @@ std::string Model::Window(int client) {
   Request& request = Of(number);
   const bool is_request = !Sends(client);  // who reads a stream raises its window
   uint64_t& window = is_request ? request.window : request.answer_window;
-  const uint64_t to = (is_request ? std::max(window, request.kept_window) : window) + kPieceCost;
+  const uint64_t to = (is_request ? std::max(window, request.kept_window) : window) + 1;
   const uint8_t flags = is_request ? flag::kRequest : flag::kResponse;
   const Told told{.type = FrameType::kWindow, .flags = flags, .id = NumberOfRequest(number), .window = to};
   if (is_request && MayMove(request)) {

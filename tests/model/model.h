@@ -74,8 +74,8 @@ struct Rules {
 };
 
 // Of every server in these tests.
-inline constexpr uint64_t kWindow = 96;
-inline constexpr uint64_t kPieceCost = 32;  // of a body of 8 bytes
+inline constexpr uint64_t kPieceCost = 32;                    // of a body of 8 bytes
+inline constexpr uint64_t kFirstWindow = 3 * kPieceCost - 1;  // one more byte, as a WINDOW gives, and it is exact
 inline constexpr uint64_t kMaxWindow = 100 * kPieceCost;
 inline constexpr int64_t kTimeoutMs = 1000;
 inline constexpr int64_t kExtendMs = 1500;
@@ -157,8 +157,8 @@ class Model {
     int answer_pieces = 0;
     uint64_t cost = 0;
     uint64_t answer_cost = 0;
-    uint64_t window = kWindow;
-    uint64_t answer_window = kWindow;
+    uint64_t window = kFirstWindow;
+    uint64_t answer_window = kFirstWindow;
     uint64_t kept_window = 0;  // kept back
     std::vector<Told> frames;  // all of the request
   };

@@ -67,7 +67,7 @@ void Model::RefuseReceive(int client, Code code, std::string_view end) {
 
 bool Model::MayMove(const Request& request) const {
   return !is_draining_ && rules_.is_idempotent && !request.is_answered && request.attempt < rules_.attempts &&
-         request.cost <= kWindow / 2;
+         request.cost <= kFirstWindow / 2;
 }
 
 void Model::BeginReceive(int client) {
@@ -113,7 +113,7 @@ void Model::HandOut(int number, int receiver) {
     }
     Tell(receiver, std::move(frame));
   }
-  if (request.answer_window > kWindow) {
+  if (request.answer_window > kFirstWindow) {
     Tell(receiver, {.type = FrameType::kWindow,
                     .flags = flag::kResponse,
                     .id = static_cast<uint64_t>(number) + 1000,
