@@ -50,6 +50,7 @@ class Actor {
 
   LoadOptions::Role role() const { return options_.role; }
   uint32_t number() const { return options_.actor; }
+  const std::string& url() const { return options_.url; }
   Process& process() { return process_; }
   // The record of the load that is going on, or was last.
   const std::string& file() const { return file_; }

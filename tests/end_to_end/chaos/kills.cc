@@ -31,8 +31,9 @@ class Run {
       places_.push_back({{"unix:" + folder_.File("relay" + number), "tcp://127.0.0.2:0"}, nullptr});
       if (!Start(places_.back())) return false;
     }
-    for (size_t i = 0; i < options_.receivers; ++i) StartActor(Role::kReceive);
-    for (size_t i = 0; i < options_.senders; ++i) StartActor(Role::kSend);
+    // Each relay is some receiver's first choice, so that no request waits for one for long.
+    for (size_t i = 0; i < std::max(options_.receivers, options_.relays); ++i) StartActor(Role::kReceive, UrlsFrom(i));
+    for (size_t i = 0; i < options_.senders; ++i) StartActor(Role::kSend, UrlsFrom(i));
     if (!AwaitSuccess()) return false;
     for (size_t i = 0; i < options_.kills; ++i) {
       std::this_thread::sleep_for(std::chrono::microseconds(random_.Between(0, options_.most_ms * 1000)));
@@ -82,21 +83,21 @@ class Run {
     return false;
   }
 
-  // Actors with even numbers speak over Unix sockets, the others over TCP; each second pair begins with another relay.
-  std::string UrlsFor(uint32_t actor) const {
+  // The addresses of all relays, that of number `first` first: in turns over Unix sockets and over TCP.
+  std::string UrlsFrom(size_t first) const {
     std::string urls;
     for (size_t i = 0; i < places_.size(); ++i) {
-      const Place& place = places_[(i + actor / 2) % places_.size()];
-      urls += (i == 0 ? "" : ",") + place.listen[actor % 2];
+      const Place& place = places_[(first + i) % places_.size()];
+      urls += (i == 0 ? "" : ",") + place.listen[(first + i) % place.listen.size()];
     }
     return urls;
   }
 
-  void StartActor(Role role) {
+  void StartActor(Role role, const std::string& url) {
     LoadOptions load;
     load.role = role;
     load.actor = next_actor_++;
-    load.url = UrlsFor(load.actor);
+    load.url = url;
     load.seed = options_.seed;
     actors_.push_back(std::make_unique<Actor>(load, folder_));
     actors_.back()->Go();
@@ -106,10 +107,11 @@ class Run {
   void ReplaceActor() {
     const auto chosen = actors_.begin() + static_cast<std::ptrdiff_t>(random_.Between(0, actors_.size() - 1));
     const Role role = (*chosen)->role();
+    const std::string url = (*chosen)->url();
     check_.killed.insert((*chosen)->number());
     (*chosen)->process().Kill();
     actors_.erase(chosen);
-    StartActor(role);
+    StartActor(role, url);
   }
 
   History LoadAll() const {
