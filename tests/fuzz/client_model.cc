@@ -70,8 +70,11 @@ Kind ClientModel::Expect(Frame frame) {
     case FrameType::kPing:
     case FrameType::kPong:
       return frame.payload().size() == 8 ? Kind::kNone : Kind::kFault;
-    case FrameType::kExtend:
-      return Kind::kNone;
+    case FrameType::kExtend: {
+      if (frame.payload().size() != 4) return Kind::kFault;
+      const Slot& slot = slots_[frame.slot()];
+      return slot.state == State::kServing && slot.id == frame.id() ? Kind::kExtended : Kind::kNone;
+    }
     case FrameType::kGoaway:
       return Parses<v1::Status>(frame) ? Kind::kGoaway : Kind::kFault;
   }
@@ -229,6 +232,11 @@ void ClientModel::OnEvent(const Event& event, Frame frame) {
     case Kind::kCredit:
       slot.out.limit = proto::LoadBig<uint64_t>(frame.payload().data());
       return;
+    case Kind::kExtended: {
+      const auto ms = proto::LoadBig<uint32_t>(frame.payload().data());
+      Require(event.remaining.value_or(absl::ZeroDuration()) == absl::Milliseconds(ms), "what remains is the frame's");
+      return;
+    }
     case Kind::kDiscarded:
     case Kind::kReset:
       Require(!event.status.ok(), "what was reset did not end well");

@@ -155,7 +155,8 @@ class Help(unittest.TestCase):
         self.assertEqual(table, {"0": "OK", **wanted, "64": "usage", "66": "no", "74": "I/O"})
 
     def test_names_the_options_that_there_are(self):
-        values = {"--repeat": "1", "--concurrency": "1", "--count": "1", "--timeout": "1s", "--wait": "1s"}
+        values = {"--repeat": "1", "--concurrency": "1", "--count": "1", "--timeout": "1s", "--wait": "1s",
+                  "--max-extension": "1s", "--extend": "1s"}
         for command in ("send", "receive"):
             text = self.run_relay(command, "--help").stdout
             listed = re.findall(r"^  (?:-., )?(--[a-z-]+)( [A-Z])?", text, re.MULTILINE)
