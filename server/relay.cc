@@ -24,7 +24,7 @@ Relay::Relay(const Limits& limits, const proto::Uuid& server_id, absl::Time star
 }
 
 Relay::~Relay() {
-  for (auto& [id, session] : sessions_) RemoveClients(*session);
+  for (auto& [id, session] : sessions_) RemoveClients(session->slots.All());
 }
 
 size_t Relay::client_count() const {
@@ -123,11 +123,13 @@ void Relay::OnInputEnd(ConnectionId id, bool is_broken, absl::Time now) {
   } else if (session->is_leaving) {
     session->input_ended = true;
     // What needs more of it than has come can only be waited for in vain.
+    std::vector<Client*> lost;
     for (Client* const client : session->slots.All()) {
       if (client->exchange == nullptr) continue;
       const auto& exchange = static_cast<const Exchange&>(*client->exchange);
-      if (exchange.receiver == client || !exchange.request.has_ended) RemoveClient(*client);
+      if (exchange.receiver == client || !exchange.request.has_ended) lost.push_back(client);
     }
+    RemoveClients(lost);
     effects_.Touch(*session);
   } else {
     Kill(*session, End::kPeerClosed);
@@ -227,8 +229,7 @@ void Relay::RemoveClient(Client& client) {
   client.session->slots.Remove(client.slot);
 }
 
-void Relay::RemoveClients(Session& session) {
-  const std::vector<Client*> clients = session.slots.All();
+void Relay::RemoveClients(const std::vector<Client*>& clients) {
   // In this order, so that what a receiver gives back goes to none of them, and not back to a queue that its sender is
   // about to leave.
   using registry::Operation;
@@ -249,7 +250,7 @@ void Relay::RemoveClients(Session& session) {
 }
 
 void Relay::Refuse(Session& session, End end, std::string_view words) {
-  RemoveClients(session);
+  RemoveClients(session.slots.All());
   SendGoaway(session, end, words);
   Finish(session, end, State::kLingering);
 }
@@ -259,7 +260,7 @@ void Relay::SendGoaway(Session& session, End end, std::string_view words) {
 }
 
 void Relay::Kill(Session& session, End end) {
-  RemoveClients(session);
+  RemoveClients(session.slots.All());
   Finish(session, end, State::kGone);
 }
 
@@ -300,7 +301,7 @@ bool Relay::Settle(Session& session) {
   }
   if (!IsDone(session) || session.out_bytes > 0) return false;
   if (session.is_leaving) {
-    RemoveClients(session);
+    RemoveClients(session.slots.All());
     Finish(session, End::kGoaway, session.input_ended ? State::kGone : State::kLingering);
   } else if (!session.is_idle_at_drain) {
     // What the peer sent before it heard of the drain is still answered; a peer that stays is closed then.
@@ -330,7 +331,7 @@ void Relay::OnDeadline(Session& session) {
       break;
   }
   if (session.is_idle_at_drain) {
-    RemoveClients(session);
+    RemoveClients(session.slots.All());
     Finish(session, End::kStopping, State::kLingering);
     return;
   }

@@ -104,7 +104,7 @@ class Relay {
 
   // A client's place on its connection and channel ends. The slot is free afterwards.
   void RemoveClient(Client& client);
-  void RemoveClients(Session& session);
+  void RemoveClients(const std::vector<Client*>& clients);  // together
 
   // The ends of a connection: with last words that are given time to arrive, or at once.
   void Refuse(Session& session, End end, std::string_view words = {});

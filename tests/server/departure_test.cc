@@ -52,6 +52,22 @@ TEST(Departure, SenderThatEndsItsInputInTheMiddleOfARequestIsLostBehindGoawayToo
   driver.ExpectNothingLeft();
 }
 
+// Both sides of a request go: nobody else is to begin with it.
+TEST(Departure, RequestOfWhoeverEndsTheInputOfItsReceiverTooGoesToNobodyElse) {
+  Driver driver;
+  Peer& peer = driver.Joined("c", 2);
+  peer.Send(ReceiveFrame(1));
+  peer.Send(StartFrame(flag::kRequest, 2, Id(1), {.flags = flag::kIdempotent}));
+  Peer& other = driver.Joined("c");
+  other.Send(ReceiveFrame(1));
+  peer.Take();
+  peer.Send(GoawayFrame());
+  peer.CloseInput();
+  EXPECT_TRUE(other.Take().empty());
+  EXPECT_EQ(driver.count(End::kSenderLost), 1u);
+  EXPECT_TRUE(peer.was_closed());
+}
+
 TEST(Departure, HalfClosedSenderThatBreaksIsLostToItsReceiverAtOnce) {
   Driver driver;
   Peer& receiver = driver.Joined("c");
