@@ -200,7 +200,7 @@ TEST_F(ResendTest, OneThatIsNotIdempotentEndsAtOnceAndMayHaveRun) {
 }
 
 TEST_F(ResendTest, StartThatTheSystemDidNotTakeWholeHasNotRun) {
-  for (const uint64_t missing : {1, 100'000}) {
+  for (const uint64_t missing : {uint64_t{1}, uint64_t{100'000}}) {
     ends_.clear();
     Connect();
     Send(std::string(50'000, 'x'), /*idempotent=*/false);
