@@ -48,6 +48,13 @@ milliseconds Since(steady_clock::time_point begin) {
   return std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin);
 }
 
+// So that a Send that nobody ends is a failure and no wait without end.
+SendOptions InTime() {
+  SendOptions options;
+  options.timeout = kLimit;
+  return options;
+}
+
 // A socket to the server at a TCP address.
 int Dial(const std::string& url) {
   sockaddr_in address = {};
@@ -228,7 +235,7 @@ TEST_F(SurvivalTest, ABlackHoleIsFoundByBothSidesInItsTime) {
   Peer far(proxy.url());
   Client sender(*near, "hole");
   Client receiver(*far, "hole");
-  auto exchange = sender.Start();
+  auto exchange = sender.Start(InTime());
   ASSERT_TRUE(exchange.ok());
   ASSERT_EQ(exchange->FinishWriting(), OkStatus());
   auto request = receiver.Receive();
@@ -259,7 +266,7 @@ TEST_F(SurvivalTest, ABlackHoleIsFoundByBothSidesInItsTime) {
     auto next = receiver.Receive();
     return next.ok() ? next->Reply("back") : next.status();
   });
-  const auto reply = sender.Send("again");
+  const auto reply = sender.Send("again", InTime());
   ASSERT_TRUE(reply.ok()) << reply.status();
   EXPECT_EQ(answered.get(), OkStatus());
 }
@@ -268,7 +275,7 @@ TEST_F(SurvivalTest, ABlackHoleIsFoundByBothSidesInItsTime) {
 
 // With a heartbeat that finds nothing in the time of a test: the server learns of the loss by the client's return.
 TEST_F(SurvivalTest, AClientThatComesBackTakesOverWhatItWas) {
-  const auto relay = StartWithHeartbeat(kLimit, 3);
+  const auto relay = StartWithHeartbeat(2 * kLimit, 3);
   FaultProxy proxy(relay->urls().front(), 1, 1'000);
   Peer near(relay->urls().front());
   Peer far(proxy.url());
@@ -276,7 +283,7 @@ TEST_F(SurvivalTest, AClientThatComesBackTakesOverWhatItWas) {
   named.id = Uuid::New();
   Client sender(*near, "takeover");
   Client receiver(*far, "takeover", named);
-  auto exchange = sender.Start();
+  auto exchange = sender.Start(InTime());
   ASSERT_TRUE(exchange.ok());
   ASSERT_EQ(exchange->FinishWriting(), OkStatus());
   auto request = receiver.Receive();
@@ -296,7 +303,7 @@ TEST_F(SurvivalTest, AClientThatComesBackTakesOverWhatItWas) {
   // Waiting: it waits on where it has come back to.
   proxy.Set(Fault::kLoseClient);
   ASSERT_TRUE(Await([&] { return Count(*relay, "taken_over") == 2; }));
-  const auto reply = sender.Send("again");
+  const auto reply = sender.Send("again", InTime());
   ASSERT_TRUE(reply.ok()) << reply.status();
   EXPECT_EQ(reply->head.receiver, named.id);
   EXPECT_EQ(answered.get(), OkStatus());
@@ -319,14 +326,13 @@ TEST_P(MoveTest, WaitingReceiversMoveToTheOtherServer) {
   auto pool = Serve(*far, "move", {.concurrency = kReceivers}, [](Request& request) { return request.Reply("done"); });
   ASSERT_TRUE(pool.ok());
   Client sender(*near, "move");
-  ASSERT_TRUE(sender.Send("here").ok());
+  ASSERT_TRUE(sender.Send("here", InTime()).ok());
   ASSERT_TRUE(Await([&] { return Count(*first, "clients") == kReceivers + 1; }));
 
   first->process().Signal(GetParam());
   EXPECT_EQ(first->process().Wait(), GetParam() == SIGTERM ? 0 : -GetParam());
   EXPECT_TRUE(Await([&] { return Count(*second, "clients") >= kReceivers; }));
-  SendOptions options;
-  options.timeout = kLimit;
+  SendOptions options = InTime();
   options.require_receiver = true;
   const auto reply = sender.Send("there", options);
   ASSERT_TRUE(reply.ok()) << reply.status();
@@ -346,7 +352,7 @@ class DrainTest : public SurvivalTest {
   void BeginWork(const Relay& relay) {
     near_ = std::make_unique<Peer>(relay.urls().front());
     far_ = std::make_unique<Peer>(relay.urls().front());
-    auto exchange = Client(**near_, "drain").Start();
+    auto exchange = Client(**near_, "drain").Start(InTime());
     ASSERT_TRUE(exchange.ok());
     ASSERT_EQ(exchange->FinishWriting(), OkStatus());
     auto request = Client(**far_, "drain").Receive();
