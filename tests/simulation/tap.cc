@@ -30,7 +30,8 @@ bool IsForReceiver(const Frame& frame) {
 }
 
 bool EndsResponse(const Frame& frame) {
-  return frame.has(flag::kResponse) && (frame.type() == FrameType::kEnd || frame.has(flag::kFin));
+  return frame.has_known_type() && frame.has(flag::kResponse) &&
+         (frame.type() == FrameType::kEnd || frame.has(flag::kFin));
 }
 
 }  // namespace
@@ -39,20 +40,30 @@ void Tap::Step(std::optional<TappedFrame> in, const std::vector<TappedFrame>& ou
                const std::vector<ConnectionId>& ended, bool exact) {
   if (in.has_value() && dead_.contains(in->connection)) in.reset();
   in_ = in;
-  is_exact_ = exact;
+  // Where somebody died, what was handed out may have been taken back at once.
+  is_exact_ = exact && ended.empty();
   will_wait_.reset();
   will_begin_.reset();
   left_.clear();
   if (in.has_value()) OnIn(*in);
   const auto is_dead = [&](ConnectionId id) { return std::find(ended.begin(), ended.end(), id) != ended.end(); };
+  // What begins with a START to a receiver comes last: it may be what somebody who ended in this step has given back.
+  std::vector<TappedFrame> begun;
   for (const TappedFrame& frame : out) {
-    if (!is_dead(frame.connection) && !IsForReceiver(frame.frame)) OnOut(frame);
+    // The end of a response is one, even where its weight was too much for who should have read it.
+    if (is_dead(frame.connection) && !EndsResponse(frame.frame)) continue;
+    const bool is_live = Find({frame.connection, frame.frame.slot()}, frame.frame.id()) != requests_.end();
+    const bool is_later = IsRequestStart(frame.frame) || (IsForReceiver(frame.frame) && !is_live);
+    if (is_later) {
+      begun.push_back(frame);
+    } else {
+      OnOut(frame);
+    }
   }
   Settle(ended);
-  for (const TappedFrame& frame : out) {
-    if (is_dead(frame.connection) || !IsForReceiver(frame.frame)) continue;
+  for (const TappedFrame& frame : begun) {
     if (IsRequestStart(frame.frame)) {
-      OnAssigned(frame, exact && ended.empty());
+      OnAssigned(frame, is_exact_);
     } else {
       OnOut(frame);
     }
@@ -65,6 +76,15 @@ void Tap::OnTime(absl::Time now) {
     if (request.ends_at + absl::Milliseconds(1) < now && broken_.empty()) {
       broken_ = "a request outlived its time: " + proto::ToString(key.second);
     }
+  }
+}
+
+void Tap::OnInputEnd(ConnectionId connection) {
+  for (auto at = channels_.lower_bound({connection, 0}); at != channels_.end() && at->first.first == connection; ++at) {
+    const auto busy = busy_.find(at->first);
+    if (busy == busy_.end()) continue;
+    const auto request = requests_.find(busy->second);
+    if (request->second.sender != at->first || !request->second.is_whole) Leave(at->first, request);
   }
 }
 
@@ -106,9 +126,20 @@ void Tap::OnIn(const TappedFrame& in) {
         request.response_granted = initial_window_bytes_;
         const bool is_whole = proto::CheckStart(frame.payload(), false) == proto::StartFault::kNone;
         const uint32_t timeout_ms = is_whole ? proto::StartBlock(frame.payload()).timeout_ms() : 0;
-        if (timeout_ms != 0) request.ends_at = now_ + absl::Milliseconds(timeout_ms);
+        if (timeout_ms != 0) {
+          request.ends_at = now_ + absl::Milliseconds(timeout_ms);
+          request.extends_to = now_ + absl::Milliseconds(proto::StartBlock(frame.payload()).max_extension_ms());
+        }
         request.is_idempotent = frame.has(flag::kIdempotent);
+        request.is_whole = frame.has(flag::kFin);
         will_begin_ = {Key(channel == channels_.end() ? proto::kNilUuid : channel->second, frame.id()), request};
+      }
+      break;
+    case FrameType::kChunk:
+    case FrameType::kEnd:
+      if (frame.has(flag::kRequest) && (frame.has(flag::kFin) || frame.type() == FrameType::kEnd)) {
+        const auto request = Find(place, frame.id());
+        if (request != requests_.end() && request->second.sender == place) request->second.is_whole = true;
       }
       break;
     case FrameType::kWindow: {
@@ -118,6 +149,13 @@ void Tap::OnIn(const TappedFrame& in) {
       if (is_request == (request->second.sender == place)) return;  // not the reader
       uint64_t& granted = is_request ? request->second.request_granted : request->second.response_granted;
       granted = std::max(granted, proto::LoadBig<uint64_t>(frame.payload().data()));
+      return;
+    }
+    case FrameType::kExtend: {
+      const auto request = Find(place, frame.id());
+      if (request == requests_.end() || request->second.receiver != place || frame.payload().size() != 4) return;
+      const absl::Time to = now_ + absl::Milliseconds(proto::LoadBig<uint32_t>(frame.payload().data()));
+      request->second.ends_at = std::max(request->second.ends_at, std::min(to, request->second.extends_to));
       return;
     }
     case FrameType::kGoaway:
@@ -163,6 +201,8 @@ void Tap::OnOut(const TappedFrame& out) {
     const bool refuses =
         will_begin_.has_value() && will_begin_->second.sender == place && will_begin_->first.second == frame.id();
     if (refuses) will_begin_.reset();
+    // The newcomer that another sender's live request has turned away may be its very receiver.
+    if (refuses && request != requests_.end() && request->second.sender != place) return;
     if (request == requests_.end()) {
       // Where several peers died at once, a request may have been handed out and taken back.
       if (!refuses && is_exact_) Broken("a RESET of an exchange that this slot has no part in", out);
@@ -277,8 +317,10 @@ void Tap::OnAssigned(const TappedFrame& out, bool exact) {
   if (exact) {
     if (waiting != line.begin()) Broken("a receiver that has waited longer was passed over", out);
     for (const auto& [key, other] : requests_) {
+      const proto::Uuid& other_id = key.second;
       if (key.first != channel->second || other.receiver != kNowhere || key.second == out.frame.id()) continue;
-      if (other.arrival < request.arrival) Broken("an older request was passed over", out);
+      if (other.arrival < request.arrival)
+        Broken(absl::StrCat("the older request ", proto::ToString(other_id), " was passed over"), out);
     }
   }
   line.erase(waiting);

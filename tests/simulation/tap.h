@@ -38,6 +38,8 @@ class Tap {
             bool exact);
   // Time has passed, and the relay has done what was due.
   void OnTime(absl::Time now);
+  // The client of this connection sends nothing any more: who needed that is gone, without a word.
+  void OnInputEnd(ConnectionId connection);
   // The relay drains: nobody waits any more, nothing begins.
   void OnDrain();
 
@@ -61,8 +63,10 @@ class Tap {
     uint64_t arrival = 0;
     uint16_t attempt = 0;
     bool is_idempotent = false;
+    bool is_whole = false;  // the sender has sent all of it
     bool has_response = false;
     absl::Time ends_at = absl::InfiniteFuture();
+    absl::Time extends_to = absl::InfinitePast();
     // What was handed to the reader of each stream, and what that reader has granted.
     uint64_t request_cost = 0;
     uint64_t request_granted = 0;

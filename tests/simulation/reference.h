@@ -1,0 +1,287 @@
+// A relay as PROTOCOL.md describes it, in the plainest way: maps and lists that are searched from end to end, and
+// nothing counted ahead that can be counted when it is asked for.
+//
+// It is told what the simulated relay is told, and says what that one must write, count and close. Shared with it are
+// the wire (proto/) and the tables of ends and limits, no more. What belongs to one slot is judged in its order; how
+// the frames of different slots mix is not laid down.
+
+#ifndef RELAY_TESTS_SIMULATION_REFERENCE_H_
+#define RELAY_TESTS_SIMULATION_REFERENCE_H_
+
+#include <cstdint>
+#include <list>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "proto/frame.h"
+#include "proto/messages.h"
+#include "proto/uuid.h"
+#include "server/ends.h"
+#include "server/limits.h"
+#include "server/metrics.h"
+#include "server/session.h"
+#include "simulation/coverage.h"
+
+namespace relay::simulation {
+
+using server::ConnectionId;
+using server::End;
+
+// What the relay has done to one connection at the end of a turn.
+struct Output {
+  ConnectionId connection = 0;
+  std::vector<proto::Frame> frames;
+  size_t bytes = 0;
+  bool shuts = false;
+  bool closes = false;
+};
+
+// Thread-compatible.
+class Reference {
+ public:
+  Reference(const server::Limits& limits, const proto::Uuid& server_id, absl::Time start)
+      : limits_(limits), server_id_(server_id), start_(start), now_(start) {}
+  Reference(const Reference&) = delete;
+  Reference& operator=(const Reference&) = delete;
+
+  // The events of server::Relay. `bytes` are read and left alone.
+  void OnOpen(ConnectionId id, absl::Time now);
+  size_t OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now);
+  void OnInputEnd(ConnectionId id, bool is_broken, absl::Time now);
+  void OnUnsent(ConnectionId id, size_t bytes, absl::Time now);
+  void OnTime(absl::Time now);
+  void Drain(absl::Time now);
+
+  // A turn ends, and this is what came of it.
+  void EndTurn(const std::vector<Output>& outputs);
+  // Whether something is still to be done before the next event.
+  bool has_more() const;
+  // What the relay has counted so far.
+  void Judge(const server::Metrics& counted);
+
+  // The first thing that was not as it must be, in words.
+  const std::string& broken() const { return broken_; }
+  size_t live_requests() const { return requests_.size(); }
+  // What only it can tell: sheds and WINDOWs.
+  const Coverage& coverage() const { return coverage_; }
+  // Whether somebody who is joined there has waited on the channel, or does.
+  bool HasReceiver(const proto::Uuid& channel) const;
+  // Whether somebody waits there now.
+  bool HasWaiting(const proto::Uuid& channel) const {
+    const auto line = lines_.find(channel);
+    return line != lines_.end() && !line->second.empty();
+  }
+
+ private:
+  enum class State : uint8_t { kPreface, kHello, kOpen, kLingering, kGone };
+  enum class Doing : uint8_t { kNothing, kWaiting, kSending, kReceiving };
+
+  // Something to be done at a time, in whole milliseconds since the start; what is due together, in the order in which
+  // it was set.
+  struct Timer {
+    bool is_set = false;
+    uint64_t tick = 0;
+    uint64_t order = 0;
+  };
+
+  struct Expected {
+    std::string bytes;                 // the whole frame; the header alone where a status follows
+    std::optional<v1::Status> status;  // of RESET, LEAVE and GOAWAY
+    bool has_words = false;            // and its words are somebody's own
+    bool is_estimate = false;          // its retry_after_ms is the relay's to estimate
+
+    size_t size() const;
+  };
+
+  struct Request;
+  struct Peer;
+
+  struct Slot {
+    Peer* peer = nullptr;
+    uint16_t number = 0;
+    proto::Uuid client = {};
+    proto::Uuid channel = {};
+    std::string key;
+    bool has_received = false;
+    Doing doing = Doing::kNothing;
+    Request* request = nullptr;
+    Timer wait_over;
+  };
+
+  struct Stream {
+    uint64_t cost = 0;
+    uint64_t window = 0;
+    bool has_started = false;
+    bool has_ended = false;
+  };
+
+  struct Request {
+    proto::Uuid channel = {};
+    proto::Uuid id = {};
+    Slot* sender = nullptr;
+    Slot* receiver = nullptr;
+    uint64_t arrival = 0;
+    uint16_t attempt = 0;
+    Stream request;
+    Stream response;
+    uint64_t withheld = 0;
+    bool request_is_owed = false;  // a WINDOW that waits for the reader of a full connection
+    bool response_is_owed = false;
+    std::vector<std::string> held;
+    bool may_move = false;
+    bool has_timeout = false;
+    uint32_t wait_us = 0;
+    absl::Time read_at;
+    absl::Time ends_at;
+    absl::Time extends_to;
+    Timer over;
+
+    uint64_t held_bytes() const {
+      uint64_t bytes = 0;
+      for (const std::string& frame : held) bytes += frame.size();
+      return bytes;
+    }
+  };
+
+  struct Peer {
+    ConnectionId id = 0;
+    State state = State::kPreface;
+    End end = End::kNone;
+    bool is_leaving = false;
+    bool input_ended = false;
+    bool is_idle_at_drain = false;
+    bool is_suspect = false;
+    bool was_shut = false;
+    std::map<uint16_t, Slot> slots;
+    std::vector<Expected> out;
+    size_t unsent = 0;
+    uint64_t unsent_since = 0;  // when its size last came to another number of bits
+    uint32_t owed = 0;
+    absl::Time last_read;
+    absl::Time last_sent;
+    Timer timer;
+    uint64_t pings = 0;
+    size_t lingered = 0;
+    double frame_tokens = 0;
+    double reset_tokens = 0;
+    absl::Time tokens_at;
+
+    bool is_live() const { return state < State::kLingering; }
+  };
+
+  using Key = std::pair<proto::Uuid, proto::Uuid>;  // a channel and a request
+
+  // Connections.
+  Peer* Find(ConnectionId id);
+  Slot* FindSlot(Peer& peer, uint16_t number);
+  uint32_t CountLive(bool unauthenticated) const;
+  End OnFrame(Peer& peer, const proto::Frame& frame);
+  End OnHello(Peer& peer, const proto::Frame& frame);
+  End OnJoin(Peer& peer, const proto::Frame& frame);
+  End OnLeave(Peer& peer, const proto::Frame& frame);
+  End OnGoaway(Peer& peer, const proto::Frame& frame);
+  void RefillTokens(Peer& peer);
+  End CheckTokens(const Peer& peer) const;
+  void Refuse(Peer& peer, End end);
+  void Kill(Peer& peer, End end);
+  void Finish(Peer& peer, End end, State state);
+  void RemoveSlot(Slot& slot);
+  void RemoveSlots(Peer& peer, bool (*leaves)(const Slot&));  // together
+  bool IsDone(const Peer& peer) const;
+  void OnTimer(Peer& peer);
+  void SetUnsent(Peer& peer, size_t bytes);
+  void CutSendQueues();
+  // Ends those who do not read, as `outputs` show.
+  void CutWhoDoesNotRead(const std::vector<Output>& outputs);
+  void Stop();
+
+  // Channels.
+  Slot* FindClient(const proto::Uuid& channel, const proto::Uuid& client);
+  size_t CountChannels() const;
+  std::vector<Request*> Queue(const proto::Uuid& channel);  // oldest first
+  uint64_t HeldBytes() const;
+  std::list<Slot*>& Line(const proto::Uuid& channel) { return lines_[channel]; }
+
+  // Exchanges.
+  End OnStart(Peer& peer, Slot* slot, const proto::Frame& frame);
+  End OnRequest(Peer& peer, Slot* slot, const proto::Frame& frame);
+  End RefusalOf(const Peer& peer, const Slot* slot, const proto::Frame& frame);
+  End OnResponse(Slot& slot, const proto::Frame& frame);
+  void OnBody(Peer& peer, Slot* slot, const proto::Frame& frame);
+  End OnWindow(Slot* slot, const proto::Frame& frame);
+  End OnExtend(Slot* slot, const proto::Frame& frame);
+  End OnReset(Peer& peer, Slot* slot, const proto::Frame& frame);
+  End OnReceive(Peer& peer, Slot* slot, const proto::Frame& frame);
+  void BeginReceive(Peer& peer, Slot* slot, uint16_t number, std::optional<uint32_t> wait_ms);
+  void WaitOver(Slot& slot);
+  void StopWaiting(Slot& slot);
+  bool Admit(Request& request, Peer& from, Stream& stream, uint64_t cost);
+  void PassResponse(Request& request, std::string bytes);
+  bool MayMove(const Request& request) const;
+  void Keep(Request& request, const proto::Frame& frame);
+  void StopKeeping(Request& request);
+  void Shed(const proto::Uuid& channel);
+  void Assign(Request& request, Slot& receiver);
+  void HandOut(Request& request, Slot& receiver);
+  void TellWindow(Request& request, uint8_t direction);
+  void SendOwedWindows(Peer& peer);
+  uint32_t MillisecondsLeft(absl::Time until) const;
+  void Abandon(Slot& slot);
+  void HandOutGivenBack();
+  void LoseReceiver(Request& request, End end, const Expected& to_sender, bool may_requeue);
+  void Fault(Request& request, Peer& from, End end);
+  void ResetBoth(Request& request, End end);
+  void EndRequest(Request& request, End end);
+
+  // What is to be written.
+  static std::string Header(proto::FrameType type, uint8_t flags, uint16_t slot, const proto::Uuid& id,
+                            std::string_view payload = {});
+  static Expected StatusFrame(proto::FrameType type, uint16_t slot, const proto::Uuid& id, End end,
+                              bool may_have_run = false);
+  void Write(Peer& to, Expected frame);
+  void RefuseOperation(Peer& peer, uint16_t slot, const proto::Uuid& id, End end);
+  static void CountOwed(Peer& peer) { peer.owed += peer.unsent > 0 ? 1 : 0; }
+
+  // Time.
+  void Set(Timer& timer, absl::Time at);
+  struct Due {
+    Timer* timer = nullptr;
+    Peer* peer = nullptr;
+    Slot* slot = nullptr;
+    Request* request = nullptr;
+  };
+  Due NextDue();
+
+  // Judging.
+  void Compare(Peer& peer, const Output& output);
+  std::string Differs(const Expected& expected, const proto::Frame& frame) const;
+  void Broken(std::string what);
+
+  const server::Limits& limits_;
+  const proto::Uuid server_id_;
+  const absl::Time start_;
+  absl::Time now_;
+  uint64_t tick_ = 0;
+  uint64_t timers_set_ = 0;
+  uint64_t arrivals_ = 0;
+  uint64_t queues_grown_ = 0;
+  std::map<ConnectionId, Peer> peers_;
+  std::vector<Peer*> touched_;  // in the order in which something was first to be written to them in this turn
+  std::map<Key, Request> requests_;
+  std::map<proto::Uuid, std::list<Slot*>> lines_;
+  bool is_draining_ = false;
+  Timer drain_over_;
+  server::Metrics metrics_;
+  Coverage coverage_;
+  std::string broken_;
+};
+
+}  // namespace relay::simulation
+
+#endif  // RELAY_TESTS_SIMULATION_REFERENCE_H_

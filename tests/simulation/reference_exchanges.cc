@@ -1,0 +1,439 @@
+// Exchanges: requests meet receivers, and frames find their other side.
+
+#include <algorithm>
+#include <limits>
+
+#include "proto/start_block.h"
+#include "proto/utf8.h"
+#include "simulation/reference.h"
+
+namespace relay::simulation {
+
+using proto::Frame;
+using proto::FrameType;
+using proto::kNilUuid;
+namespace flag = proto::flag;
+
+namespace {
+
+std::string BytesOf(const Frame& frame) {
+  return {reinterpret_cast<const char*>(frame.bytes().data()), frame.bytes().size()};
+}
+
+std::span<uint8_t> SpanOf(std::string& bytes) { return {reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()}; }
+
+}  // namespace
+
+// ---- Channels ------------------------------------------------------------------------------------------------------
+
+Reference::Slot* Reference::FindClient(const proto::Uuid& channel, const proto::Uuid& client) {
+  for (auto& [id, peer] : peers_) {
+    for (auto& [number, slot] : peer.slots) {
+      if (slot.channel == channel && slot.client == client) return &slot;
+    }
+  }
+  return nullptr;
+}
+
+size_t Reference::CountChannels() const {
+  std::vector<proto::Uuid> channels;
+  for (const auto& [id, peer] : peers_) {
+    for (const auto& [number, slot] : peer.slots) {
+      if (std::find(channels.begin(), channels.end(), slot.channel) == channels.end()) channels.push_back(slot.channel);
+    }
+  }
+  return channels.size();
+}
+
+bool Reference::HasReceiver(const proto::Uuid& channel) const {
+  for (const auto& [id, peer] : peers_) {
+    for (const auto& [number, slot] : peer.slots) {
+      if (slot.channel == channel && slot.has_received) return true;
+    }
+  }
+  return false;
+}
+
+std::vector<Reference::Request*> Reference::Queue(const proto::Uuid& channel) {
+  std::vector<Request*> queue;
+  for (auto at = requests_.lower_bound({channel, kNilUuid}); at != requests_.end() && at->first.first == channel;
+       ++at) {
+    if (at->second.receiver == nullptr) queue.push_back(&at->second);
+  }
+  std::sort(queue.begin(), queue.end(), [](const Request* a, const Request* b) { return a->arrival < b->arrival; });
+  return queue;
+}
+
+uint64_t Reference::HeldBytes() const {
+  uint64_t bytes = 0;
+  for (const auto& [key, request] : requests_) bytes += request.held_bytes();
+  return bytes;
+}
+
+// ---- Requests ------------------------------------------------------------------------------------------------------
+
+End Reference::OnStart(Peer& peer, Slot* slot, const Frame& frame) {
+  if (frame.has(flag::kRequest)) return OnRequest(peer, slot, frame);
+  End end = End::kNone;
+  if (slot != nullptr && slot->doing == Doing::kReceiving && slot->request->id == frame.id()) {
+    end = OnResponse(*slot, frame);
+  } else {
+    ++metrics_.late_frames;
+  }
+  if (end == End::kNone && frame.has(flag::kReceive)) BeginReceive(peer, slot, frame.slot(), std::nullopt);
+  return end;
+}
+
+End Reference::OnRequest(Peer& peer, Slot* slot, const Frame& frame) {
+  if (proto::CheckStart(frame.payload(), false) != proto::StartFault::kNone) return End::kBadStart;
+  ++metrics_.requests_offered;
+  const End refusal = RefusalOf(peer, slot, frame);
+  if (refusal == End::kSecondStart) {
+    ++metrics_.requests_refused;
+    Fault(*slot->request, peer, refusal);
+    return End::kNone;
+  }
+  if (refusal != End::kNone) {
+    ++metrics_.requests_refused;
+    RefuseOperation(peer, frame.slot(), frame.id(), refusal);
+    return End::kNone;
+  }
+  ++metrics_.requests_accepted;
+  const proto::StartBlock block(frame.payload());
+  Request& request = requests_[{slot->channel, frame.id()}];
+  request.channel = slot->channel;
+  request.id = frame.id();
+  request.sender = slot;
+  request.arrival = ++arrivals_;
+  request.request = {proto::StartCost(block.body().size()), limits_.initial_window_bytes, true, frame.has(flag::kFin)};
+  request.response = {0, limits_.initial_window_bytes, false, false};
+  request.may_move = frame.has(flag::kIdempotent);
+  request.read_at = now_;
+  request.has_timeout = block.timeout_ms() != 0;
+  const absl::Time latest = now_ + limits_.max_request_time;
+  request.ends_at = request.has_timeout ? std::min(latest, now_ + absl::Milliseconds(block.timeout_ms())) : latest;
+  request.extends_to = std::min(latest, now_ + absl::Milliseconds(block.max_extension_ms()));
+  Set(request.over, request.ends_at);
+  slot->doing = Doing::kSending;
+  slot->request = &request;
+  std::list<Slot*>& line = Line(slot->channel);
+  if (line.empty()) {
+    request.held.push_back(BytesOf(frame));
+    return End::kNone;
+  }
+  Assign(request, *line.front());
+  request.held.push_back(BytesOf(frame));
+  HandOut(request, *request.receiver);
+  request.held.clear();
+  Keep(request, frame);
+  return End::kNone;
+}
+
+End Reference::RefusalOf(const Peer& peer, const Slot* slot, const Frame& frame) {
+  if (slot == nullptr) return End::kSlotNotJoined;
+  if (const auto live = requests_.find({slot->channel, frame.id()}); live != requests_.end()) {
+    return live->second.sender == slot ? End::kSecondStart : End::kIdLive;
+  }
+  if (slot->doing != Doing::kNothing) return End::kSlotBusy;
+  if (peer.is_leaving) return End::kConnectionLeaving;
+  if (is_draining_) return End::kStopping;
+  const proto::StartBlock block(frame.payload());
+  if (block.start_bytes() > limits_.max_start_bytes) return End::kStartTooLarge;
+  if (proto::StartCost(block.body().size()) > limits_.initial_window_bytes) return End::kWindowOverrun;
+  if (frame.has(flag::kRequireReceiver) && !HasReceiver(slot->channel)) return End::kNoReceiver;
+  if (!Line(slot->channel).empty()) return End::kNone;
+  const std::vector<Request*> queue = Queue(slot->channel);
+  uint64_t queued = frame.bytes().size();
+  for (const Request* const request : queue) queued += request->held_bytes();
+  if (queue.size() >= limits_.queue_count) return End::kQueueCount;
+  if (queued > limits_.queue_bytes) return End::kQueueBytes;
+  return HeldBytes() + frame.bytes().size() > limits_.queue_bytes_total ? End::kQueueBytesTotal : End::kNone;
+}
+
+// ---- What follows a START ------------------------------------------------------------------------------------------
+
+End Reference::OnResponse(Slot& slot, const Frame& frame) {
+  if (proto::CheckStart(frame.payload(), true) != proto::StartFault::kNone) return End::kBadStart;
+  Request& request = *slot.request;
+  std::string bytes = BytesOf(frame);
+  proto::StartBlock block(SpanOf(bytes).subspan(proto::kHeaderBytes));
+  if (request.response.has_started) {
+    Fault(request, *slot.peer, End::kSecondStart);
+  } else if (block.start_bytes() > limits_.max_start_bytes) {
+    Fault(request, *slot.peer, End::kStartTooLarge);
+  } else {
+    request.response.has_started = true;
+    if (!Admit(request, *slot.peer, request.response, proto::StartCost(block.body().size()))) return End::kNone;
+    StopKeeping(request);
+    block.set_other_client(slot.client);
+    block.set_queue_wait_us(request.wait_us);
+    block.set_attempt(request.attempt);
+    PassResponse(request, std::move(bytes));
+  }
+  return End::kNone;
+}
+
+void Reference::OnBody(Peer& peer, Slot* slot, const Frame& frame) {
+  const Doing doing = frame.has(flag::kRequest) ? Doing::kSending : Doing::kReceiving;
+  if (slot == nullptr || slot->doing != doing || slot->request->id != frame.id()) {
+    ++metrics_.late_frames;
+  } else {
+    Request& request = *slot->request;
+    const bool is_end = frame.type() == FrameType::kEnd;
+    Stream& stream = doing == Doing::kSending ? request.request : request.response;
+    if (is_end && frame.payload().size() > limits_.max_start_bytes) {
+      Fault(request, peer, End::kEndTooLarge);
+    } else if (!Admit(request, peer, stream, is_end ? 0 : proto::ChunkCost(frame.payload().size()))) {
+      // It has ended.
+    } else if (doing == Doing::kReceiving) {
+      PassResponse(request, BytesOf(frame));
+    } else {
+      stream.has_ended = is_end || frame.has(flag::kFin);
+      if (request.receiver == nullptr) {
+        request.held.push_back(BytesOf(frame));
+        Shed(request.channel);
+      } else {
+        Keep(request, frame);
+        std::string bytes = BytesOf(frame);
+        Frame(SpanOf(bytes)).set_slot(request.receiver->number);
+        ++metrics_.frames_forwarded;
+        Write(*request.receiver->peer, {std::move(bytes), {}});
+      }
+    }
+  }
+  if (frame.has(flag::kReceive)) BeginReceive(peer, slot, frame.slot(), std::nullopt);
+}
+
+bool Reference::Admit(Request& request, Peer& from, Stream& stream, uint64_t cost) {
+  End fault = End::kNone;
+  if (!stream.has_started) {
+    fault = End::kNotStarted;
+  } else if (stream.has_ended) {
+    fault = End::kAfterEnd;
+  } else if (stream.cost + cost > stream.window) {
+    fault = End::kWindowOverrun;
+  }
+  stream.cost += cost;
+  if (fault != End::kNone) Fault(request, from, fault);
+  return fault == End::kNone;
+}
+
+void Reference::PassResponse(Request& request, std::string bytes) {
+  Frame frame(SpanOf(bytes));
+  const bool ends = frame.type() == FrameType::kEnd || frame.has(flag::kFin);
+  frame.set_flags(frame.flags() & static_cast<uint8_t>(~flag::kReceive));
+  frame.set_slot(request.sender->number);
+  ++metrics_.frames_forwarded;
+  Write(*request.sender->peer, {std::move(bytes), {}});
+  if (ends) EndRequest(request, End::kCompleted);
+}
+
+// ---- Copies for another receiver, and the queue --------------------------------------------------------------------
+
+bool Reference::MayMove(const Request& request) const {
+  return request.may_move && !is_draining_ && !request.response.has_started && request.attempt < limits_.attempts &&
+         request.request.cost <= limits_.initial_window_bytes / 2;
+}
+
+void Reference::Keep(Request& request, const Frame& frame) {
+  if (HeldBytes() + frame.bytes().size() > limits_.queue_bytes_total) request.may_move = false;
+  if (MayMove(request)) {
+    request.held.push_back(BytesOf(frame));
+  } else {
+    StopKeeping(request);
+  }
+}
+
+void Reference::StopKeeping(Request& request) {
+  request.held.clear();
+  if (request.withheld <= request.request.window) return;
+  request.request.window = request.withheld;
+  ++coverage_.windows_withheld;
+  TellWindow(request, flag::kRequest);
+}
+
+void Reference::Shed(const proto::Uuid& channel) {
+  for (;;) {
+    const std::vector<Request*> queue = Queue(channel);
+    uint64_t queued = 0;
+    for (const Request* const request : queue) queued += request->held_bytes();
+    End end = End::kNone;
+    if (queued > limits_.queue_bytes) end = End::kQueueBytes;
+    if (HeldBytes() > limits_.queue_bytes_total) end = End::kQueueBytesTotal;
+    if (end == End::kNone || queue.empty()) return;
+    ++coverage_.sheds;
+    ResetBoth(*queue.back(), end);
+  }
+}
+
+void Reference::Assign(Request& request, Slot& receiver) {
+  if (receiver.doing == Doing::kWaiting) StopWaiting(receiver);
+  receiver.doing = Doing::kReceiving;
+  receiver.request = &request;
+  request.receiver = &receiver;
+  ++request.attempt;
+}
+
+void Reference::HandOut(Request& request, Slot& receiver) {
+  ++metrics_.assignments;
+  if (request.attempt > 1) ++metrics_.redeliveries;
+  const int64_t wait_us = absl::ToInt64Microseconds(now_ - request.read_at);
+  request.wait_us = static_cast<uint32_t>(std::min<int64_t>(wait_us, std::numeric_limits<uint32_t>::max()));
+  bool is_first = true;
+  for (std::string bytes : request.held) {
+    Frame frame(SpanOf(bytes));
+    frame.set_slot(receiver.number);
+    if (is_first) {
+      proto::StartBlock block(frame.payload());
+      block.set_other_client(request.sender->client);
+      const bool may_extend = request.has_timeout && request.extends_to > request.ends_at;
+      block.set_timeout_ms(request.has_timeout ? MillisecondsLeft(request.ends_at) : 0);
+      block.set_max_extension_ms(may_extend ? MillisecondsLeft(request.extends_to) : 0);
+      block.set_queue_wait_us(request.wait_us);
+      block.set_attempt(request.attempt);
+      is_first = false;
+    }
+    ++metrics_.frames_forwarded;
+    Write(*receiver.peer, {std::move(bytes), {}});
+  }
+  if (request.response.window <= limits_.initial_window_bytes) return;
+  ++coverage_.early_windows;
+  TellWindow(request, flag::kResponse);
+}
+
+uint32_t Reference::MillisecondsLeft(absl::Time until) const {
+  const absl::Duration left = absl::Ceil(until - now_, absl::Milliseconds(1));
+  return static_cast<uint32_t>(std::max<int64_t>(1, absl::ToInt64Milliseconds(left)));
+}
+
+End Reference::OnExtend(Slot* slot, const Frame& frame) {
+  if (slot == nullptr || slot->doing != Doing::kReceiving || slot->request->id != frame.id()) {
+    ++metrics_.late_frames;
+    return End::kNone;
+  }
+  if (frame.payload().size() != sizeof(uint32_t)) return End::kMalformed;
+  Request& request = *slot->request;
+  const auto asked_ms = proto::LoadBig<uint32_t>(frame.payload().data());
+  const absl::Time to = std::min(request.extends_to, now_ + absl::Milliseconds(asked_ms));
+  if (request.has_timeout && to > request.ends_at) {
+    ++metrics_.extensions;
+    request.ends_at = to;
+    Set(request.over, to);
+  }
+  char payload[sizeof(uint32_t)];
+  proto::StoreBig<uint32_t>(reinterpret_cast<uint8_t*>(payload),
+                            request.has_timeout ? MillisecondsLeft(request.ends_at) : 0);
+  CountOwed(*slot->peer);
+  Write(*slot->peer, {Header(FrameType::kExtend, 0, slot->number, request.id, {payload, sizeof(payload)}), {}});
+  return End::kNone;
+}
+
+// ---- Credit --------------------------------------------------------------------------------------------------------
+
+End Reference::OnWindow(Slot* slot, const Frame& frame) {
+  // Who reads a stream grants it.
+  const bool is_request = frame.has(flag::kRequest);
+  const Doing doing = is_request ? Doing::kReceiving : Doing::kSending;
+  if (slot == nullptr || slot->doing != doing || slot->request->id != frame.id()) {
+    ++metrics_.late_frames;
+    return End::kNone;
+  }
+  if (frame.payload().size() != sizeof(uint64_t)) return End::kMalformed;
+  Request& request = *slot->request;
+  Stream& stream = is_request ? request.request : request.response;
+  const auto window = proto::LoadBig<uint64_t>(frame.payload().data());
+  if (window > stream.cost + limits_.max_window_bytes) {
+    Fault(request, *slot->peer, End::kWindowTooFar);
+    return End::kNone;
+  }
+  if (window <= stream.window) return End::kNone;
+  if (is_request && MayMove(request)) {
+    request.withheld = std::max(request.withheld, window);
+    return End::kNone;
+  }
+  stream.window = window;
+  if (is_request || request.receiver != nullptr) TellWindow(request, is_request ? flag::kRequest : flag::kResponse);
+  return End::kNone;
+}
+
+void Reference::TellWindow(Request& request, uint8_t direction) {
+  const bool is_request = direction == flag::kRequest;
+  const Slot& to = is_request ? *request.sender : *request.receiver;
+  bool& is_owed = is_request ? request.request_is_owed : request.response_is_owed;
+  is_owed = to.peer->unsent > limits_.send_queue_mark_bytes;
+  if (is_owed) return;
+  char payload[sizeof(uint64_t)];
+  const uint64_t window = is_request ? request.request.window : request.response.window;
+  proto::StoreBig<uint64_t>(reinterpret_cast<uint8_t*>(payload), window);
+  Write(*to.peer, {Header(FrameType::kWindow, direction, to.number, request.id, {payload, sizeof(payload)}), {}});
+}
+
+void Reference::SendOwedWindows(Peer& peer) {
+  if (peer.unsent > limits_.send_queue_mark_bytes) return;
+  for (auto& [number, slot] : peer.slots) {
+    if (slot.request == nullptr) continue;
+    const bool is_sender = slot.doing == Doing::kSending;
+    if (is_sender ? !slot.request->request_is_owed : !slot.request->response_is_owed) continue;
+    ++coverage_.windows_owed;
+    TellWindow(*slot.request, is_sender ? flag::kRequest : flag::kResponse);
+  }
+}
+
+// ---- Waiting -------------------------------------------------------------------------------------------------------
+
+End Reference::OnReceive(Peer& peer, Slot* slot, const Frame& frame) {
+  v1::Receive receive;
+  if (!proto::ParseMessage(frame.payload_text(), receive)) return End::kMalformed;
+  if (!receive.withdraw() || slot == nullptr) {
+    std::optional<uint32_t> wait_ms;
+    if (receive.has_wait_ms()) wait_ms = receive.wait_ms();
+    BeginReceive(peer, slot, frame.slot(), wait_ms);
+    return End::kNone;
+  }
+  if (slot->doing == Doing::kWaiting) StopWaiting(*slot);
+  v1::Receive echo;
+  echo.set_withdraw(true);
+  CountOwed(peer);
+  Write(peer, {Header(FrameType::kReceive, 0, slot->number, kNilUuid, echo.SerializeAsString()), {}});
+  return End::kNone;
+}
+
+void Reference::BeginReceive(Peer& peer, Slot* slot, uint16_t number, std::optional<uint32_t> wait_ms) {
+  End refusal = End::kNone;
+  if (slot == nullptr) {
+    refusal = End::kSlotNotJoined;
+  } else if (slot->doing != Doing::kNothing) {
+    refusal = End::kSlotBusy;
+  } else if (peer.is_leaving) {
+    refusal = End::kConnectionLeaving;
+  } else if (is_draining_) {
+    refusal = End::kStopping;
+  }
+  if (refusal != End::kNone) return RefuseOperation(peer, number, kNilUuid, refusal);
+  slot->has_received = true;
+  slot->doing = Doing::kWaiting;
+  Line(slot->channel).push_back(slot);
+  if (wait_ms.has_value() && *wait_ms > 0) Set(slot->wait_over, now_ + absl::Milliseconds(*wait_ms));
+  const std::vector<Request*> queue = Queue(slot->channel);
+  if (!queue.empty()) {
+    Assign(*queue.front(), *slot);
+    HandOut(*queue.front(), *slot);
+    if (!MayMove(*queue.front())) queue.front()->held.clear();
+  } else if (wait_ms == 0) {
+    WaitOver(*slot);
+  }
+}
+
+void Reference::WaitOver(Slot& slot) {
+  StopWaiting(slot);
+  CountOwed(*slot.peer);
+  Write(*slot.peer, {Header(FrameType::kReceive, 0, slot.number, kNilUuid), {}});
+}
+
+void Reference::StopWaiting(Slot& slot) {
+  slot.wait_over.is_set = false;
+  slot.doing = Doing::kNothing;
+  Line(slot.channel).remove(&slot);
+}
+
+}  // namespace relay::simulation

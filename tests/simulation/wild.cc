@@ -1,0 +1,181 @@
+// The wild ones: they know the words of the protocol and say them as they please.
+
+#include <algorithm>
+#include <array>
+
+#include "proto/channel_name.h"
+#include "proto/messages.h"
+#include "proto/start_block.h"
+#include "simulation/world.h"
+
+namespace relay::simulation {
+
+using proto::FrameType;
+using proto::kNilUuid;
+namespace flag = proto::flag;
+
+void World::ConnectWild(Link& link) {
+  link.up = proto::kPreface;
+  if (random_.OneIn(20)) link.up[random_.Below(link.up.size())] = 'X';
+  if (random_.OneIn(20)) return;  // and says nothing more for now
+  v1::Hello hello;
+  hello.set_version(random_.OneIn(20) ? 2 : proto::kVersion);
+  hello.set_observer(random_.OneIn(20));
+  if (random_.OneIn(20)) hello.set_agent(std::string(5000, 'x'));
+  proto::AppendMessage(link.up, FrameType::kHello, 0, 0, kNilUuid, hello);
+}
+
+void World::ActWild(Link& link) {
+  if (!link.is_open) return;
+  if (random_.OneIn(200)) {
+    for (uint64_t i = random_.Below(40); i > 0; --i) link.up.push_back(static_cast<char>(random_.Next()));
+    return;
+  }
+  const uint64_t frames = random_.OneIn(20) ? random_.Between(10, 40) : random_.Between(1, 3);
+  for (uint64_t i = 0; i < frames; ++i) Babble(link);
+}
+
+void World::Babble(Link& link) {
+  const bool is_strange = random_.OneIn(80);
+  FrameType type = static_cast<FrameType>(random_.Between(3, 14));
+  if (is_strange) type = static_cast<FrameType>(random_.Between(1, 16));
+  if ((type == FrameType::kGoaway || type == FrameType::kLeave) && !random_.OneIn(8)) type = FrameType::kJoin;
+  auto slot = static_cast<uint16_t>(random_.Between(1, 3));
+  const proto::Uuid own = wild_ids_[random_.Below(wild_ids_.size())];
+  // Joining twice is the end of it all, so it is rare.
+  if (type == FrameType::kJoin && link.joined_slots.contains(slot) && !random_.OneIn(20)) type = FrameType::kChunk;
+  if (type == FrameType::kJoin) {
+    link.joined_slots.insert(slot);
+    v1::Join join;
+    proto::Uuid client = own;
+    if (random_.OneIn(8)) {
+      const Link& other = *links_[random_.Below(links_.size())];
+      if (!other.actors.empty()) client = other.actors[random_.Below(other.actors.size())].id;
+      impersonated_.insert(client);
+    }
+    const uint64_t where = random_.Below(channels_.size() + 1);
+    const bool is_of_others = where < channels_.size();
+    const proto::Uuid channel = is_of_others ? channels_[where] : proto::ChannelId("wild");
+    join.set_client_id(std::string(proto::BytesOf(random_.OneIn(200) ? kNilUuid : client)));
+    join.set_channel_id(std::string(proto::BytesOf(channel)));
+    if (random_.OneIn(10)) join.set_channel_name(is_of_others && !random_.OneIn(8) ? ChannelName(where) : "wild");
+    if (random_.OneIn(4)) join.set_key(std::string(random_.OneIn(40) ? 65 : 8, 'k'));
+    proto::AppendMessage(link.up, FrameType::kJoin, 0, slot, kNilUuid, join);
+    return;
+  }
+  const bool is_of_exchange = type >= FrameType::kStart && type <= FrameType::kReset;
+  const bool has_slot =
+      is_of_exchange || type == FrameType::kLeave || type == FrameType::kReceive || type == FrameType::kExtend;
+  const bool has_id = has_slot && type != FrameType::kReceive;
+  proto::Uuid id = kNilUuid;
+  if (type == FrameType::kLeave) {
+    id = own;
+  } else if (has_id) {
+    id = recent_ids_.empty() || random_.OneIn(3) ? DrawId() : recent_ids_[random_.Below(recent_ids_.size())];
+  }
+  const bool is_of_part = has_id && type != FrameType::kLeave && !link.parts.empty() && !random_.OneIn(3);
+  if (is_of_part) {
+    const Link::Part& part = link.parts[random_.Below(link.parts.size())];
+    slot = part.slot;
+    id = part.exchange;
+  }
+  uint8_t flags = 0;
+  if (type >= FrameType::kStart && type <= FrameType::kWindow) {
+    flags = random_.OneIn(2) ? flag::kRequest : flag::kResponse;
+    if (type == FrameType::kStart && flags == flag::kRequest) {
+      Remember(id);
+      RememberPart(link, slot, id);
+    }
+    const bool is_request = flags == flag::kRequest;
+    if (type <= FrameType::kChunk && random_.OneIn(3)) flags = static_cast<uint8_t>(flags | flag::kFin);
+    if (is_request && type == FrameType::kStart && random_.OneIn(2)) {
+      flags = static_cast<uint8_t>(flags | (random_.OneIn(2) ? flag::kIdempotent : flag::kRequireReceiver));
+    }
+    const bool ends = type == FrameType::kEnd || (flags & flag::kFin) != 0;
+    if (!is_request && ends && random_.OneIn(2)) flags = static_cast<uint8_t>(flags | flag::kReceive);
+  }
+  const bool floods = type == FrameType::kChunk && random_.OneIn(20);
+  const std::string payload = floods ? std::string(60000, 'w') : WildPayload(type);
+  const uint64_t times = floods ? random_.Between(2, 6) : 1;
+  const bool is_off = is_strange && random_.OneIn(2);
+  if (is_off) flags = static_cast<uint8_t>(random_.Next());
+  if (is_strange && random_.OneIn(4)) id = id == kNilUuid ? DrawId() : kNilUuid;
+  const bool is_on_slot = has_slot != (is_strange && random_.OneIn(4));
+  for (uint64_t i = 0; i < times; ++i) {
+    proto::AppendFrame(link.up, type, flags, is_on_slot ? slot : uint16_t{0}, id, payload);
+  }
+}
+
+std::string World::WildPayload(FrameType type) {
+  std::string payload;
+  if (random_.OneIn(200)) {
+    for (uint64_t i = random_.Below(60); i > 0; --i) payload.push_back(static_cast<char>(random_.Next()));
+    return payload;
+  }
+  constexpr std::array<uint64_t, 5> kSizes = {0, 1, 1000, 5000, 60000};
+  switch (type) {
+    case FrameType::kStart: {
+      payload.assign(proto::kStartBlockBytes, '\0');
+      proto::StartBlock block({reinterpret_cast<uint8_t*>(payload.data()), payload.size()});
+      if (random_.OneIn(8)) block.set_timeout_ms(static_cast<uint32_t>(random_.Scaled(5000)));
+      if (random_.OneIn(8)) block.set_max_extension_ms(static_cast<uint32_t>(random_.Scaled(10000)));
+      if (random_.OneIn(200)) block.set_attempt(1);
+      uint16_t head_bytes = 0;
+      if (random_.OneIn(4)) head_bytes = random_.OneIn(4) ? 5000 : 5;
+      block.set_start_bytes(head_bytes);
+      payload.append(head_bytes + (random_.OneIn(20) ? kSizes[random_.Below(kSizes.size())] : random_.Below(50)), 'w');
+      if (random_.OneIn(200)) payload.pop_back();
+      break;
+    }
+    case FrameType::kChunk:
+      payload.assign(random_.OneIn(8) ? kSizes[random_.Below(kSizes.size())] : random_.Below(50), 'w');
+      break;
+    case FrameType::kEnd:
+      if (random_.OneIn(8)) payload.assign(random_.OneIn(4) ? 5000 : 50, 'w');
+      break;
+    case FrameType::kWindow: {
+      // About what may be granted, and far beyond.
+      const uint64_t window =
+          random_.OneIn(20) ? random_.Next() : random_.Below(uint64_t{limits_.max_window_bytes} + 99);
+      payload.assign(sizeof(uint64_t), '\0');
+      proto::StoreBig<uint64_t>(reinterpret_cast<uint8_t*>(payload.data()), window);
+      break;
+    }
+    case FrameType::kPing:
+    case FrameType::kPong:
+      payload.assign(proto::kPingBytes, static_cast<char>(random_.Next()));
+      break;
+    case FrameType::kExtend:
+      payload.assign(proto::kExtendBytes, '\0');
+      proto::StoreBig<uint32_t>(reinterpret_cast<uint8_t*>(payload.data()),
+                                static_cast<uint32_t>(random_.Scaled(9999)));
+      break;
+    case FrameType::kReceive: {
+      v1::Receive receive;
+      if (random_.OneIn(3)) receive.set_wait_ms(static_cast<uint32_t>(random_.Scaled(2000)));
+      receive.set_withdraw(random_.OneIn(4));
+      payload = receive.SerializeAsString();
+      break;
+    }
+    case FrameType::kReset: {
+      v1::Reset reset;
+      reset.mutable_status()->set_code(static_cast<uint32_t>(random_.Below(20)));
+      reset.mutable_status()->set_message(std::string(random_.OneIn(4) ? 2000 : 0, 'w'));
+      if (random_.OneIn(2)) reset.mutable_status()->set_retry_after_ms(7);
+      reset.mutable_status()->set_may_have_run(random_.OneIn(2));
+      reset.mutable_status()->set_end("made_up");
+      reset.set_requeue(random_.OneIn(2));
+      payload = reset.SerializeAsString();
+      break;
+    }
+    case FrameType::kHello:
+    case FrameType::kWelcome:
+    case FrameType::kJoin:
+    case FrameType::kLeave:
+    case FrameType::kGoaway:
+      break;
+  }
+  return payload;
+}
+
+}  // namespace relay::simulation
