@@ -38,8 +38,8 @@ const Kinds kTime = {Kind::kStartWhole, Kind::kReceive, Kind::kAnswerOpen, Kind:
                      Kind::kRequeue,    Kind::kCut,     Kind::kDeadline,   Kind::kDrain, Kind::kDrainOver};
 const Kinds kCredit = {Kind::kStartOpen, Kind::kReceive,    Kind::kChunk,
                        Kind::kWindow,    Kind::kAnswerOpen, Kind::kRequeue};
-const Kinds kFaults = {Kind::kStartOpen,  Kind::kReceive, Kind::kChunk,         Kind::kEnd,        Kind::kAnswerOpen,
-                       Kind::kStartAgain, Kind::kLate,    Kind::kAnswerForeign, Kind::kReceiveBusy};
+const Kinds kFaults = {Kind::kStartOpen,  Kind::kReceive, Kind::kChunk,         Kind::kEnd,         Kind::kAnswerOpen,
+                       Kind::kStartAgain, Kind::kLate,    Kind::kAnswerForeign, Kind::kReceiveBusy, Kind::kWrongSide};
 
 Kinds Everything() {
   Kinds all;

@@ -106,6 +106,9 @@ std::vector<Input> Model::Apply(Event event) {
       }
       break;
     }
+    case Kind::kWrongSide:
+      say(WrongSide(who));
+      break;
     case Kind::kLate:
       say(Late(who));
       break;
@@ -242,6 +245,16 @@ std::string Model::AnswerForeign(int client) {
   return server::StartFrame(flag::kResponse, slot, id) + server::ChunkFrame(flag::kResponse, slot, id, "forged") +
          server::WindowFrame(flag::kRequest, slot, id, kMaxWindow) +
          server::ResetFrame(slot, id, Code::kAborted, /*requeue=*/true);
+}
+
+std::string Model::WrongSide(int client) const {
+  const proto::Uuid id = Id(NumberOfRequest(At(client).request));
+  const uint16_t slot = SlotOf(client);
+  const uint8_t others = Sends(client) ? flag::kResponse : flag::kRequest;
+  const uint8_t own = Sends(client) ? flag::kRequest : flag::kResponse;
+  const std::string extend = Sends(client) ? server::ExtendFrame(slot, id, UINT32_MAX) : "";
+  return server::ChunkFrame(others, slot, id, "forged") + server::WindowFrame(own, slot, id, kMaxWindow) + extend +
+         server::EndFrame(others, slot, id);
 }
 
 std::string Model::Late(int client) const {

@@ -41,7 +41,8 @@ enum class Kind : uint8_t {
   kEnd,
   kReset,
   kWindow,
-  kLate,  // frames of the exchange that ended last
+  kWrongSide,  // frames that are the other side's to send
+  kLate,       // frames of the exchange that ended last
   // A client.
   kLeave,
   kJoin,
@@ -189,6 +190,7 @@ class Model {
   std::string Extend(int client);
   std::string StartAgain(int client);
   std::string AnswerForeign(int client);
+  std::string WrongSide(int client) const;
   std::string Late(int client) const;
   int Open(std::vector<Input>& inputs);
   void Join(int client, std::vector<Input>& inputs);

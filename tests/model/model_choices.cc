@@ -10,9 +10,9 @@ std::string ToString(const Event& event) {
                                                  "Receive",       "Withdraw",  "AnswerWhole",  "AnswerAndReceive",
                                                  "AnswerOpen",    "Requeue",   "Extend",       "ReceiveBusy",
                                                  "AnswerForeign", "Chunk",     "End",          "Reset",
-                                                 "Window",        "Late",      "Leave",        "Join",
-                                                 "TakeOver",      "Cut",       "Goaway",       "Deadline",
-                                                 "Drain",         "DrainOver"};
+                                                 "Window",        "WrongSide", "Late",         "Leave",
+                                                 "Join",          "TakeOver",  "Cut",          "Goaway",
+                                                 "Deadline",      "Drain",     "DrainOver"};
   const char* const name = kNames[static_cast<size_t>(event.kind)];
   if (event.kind >= Kind::kDeadline) return name;
   return absl::StrCat(Sends(event.who) ? "S" : "R", event.who % 2 + 1, ".", name);
@@ -37,6 +37,8 @@ bool Model::CanHappen(Event event) const {
     case Kind::kGoaway:
       return IsJoined(event.who) && ClientsOn(client.connection).front() == event.who &&
              (event.kind == Kind::kCut || !On(client.connection).is_leaving);
+    case Kind::kWrongSide:
+      return client.request != kNobody;
     case Kind::kLate:
       return IsJoined(event.who) && client.last != kNobody && client.last != client.request;
     default:
