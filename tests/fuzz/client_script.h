@@ -42,6 +42,8 @@ enum ClientStep : uint8_t {
   kDoesReset,     // slot, id, code
   kDoesGoaway,    //
   kTimePasses,    // in units of 20 ms
+  kSaysExtend,    // slot, id, in ms
+  kDoesExtend,    // slot, id, in ms
   kClientStepCount,
 };
 

@@ -400,6 +400,16 @@ void Connection::Step() {
       return protocol_.Goaway(OkStatus());
     case kTimePasses:
       return Time();
+    case kSaysExtend: {
+      const uint16_t slot = SlotNumber();
+      const proto::Uuid id = RequestId(slot);
+      return Says(server::ExtendFrame(slot, id, input_.Byte()));
+    }
+    case kDoesExtend: {
+      const uint16_t slot = SlotNumber();
+      const proto::Uuid id = RequestId(slot);
+      return protocol_.Extend(slot, id, absl::Milliseconds(input_.Byte()));
+    }
     case kClientStepCount:
       return;
   }

@@ -45,6 +45,7 @@ Limits LimitsOf(uint8_t opening) {
   limits.attempts = 2;
   limits.hello_bytes = 64;
   limits.send_queue_bytes = 4096;
+  limits.send_queue_bytes_total = 6000;
   limits.send_queue_mark_bytes = 64;
   limits.control_frames_owed = 4;
   limits.linger_bytes = 64;
@@ -208,7 +209,10 @@ void Session::Step() {
       const uint8_t body = input_.Byte();
       const uint8_t timeout = input_.Byte();
       Send(server::StartFrame(flag::kRequest, slot, RequestOf(id),
-                              {.flags = flags, .body = std::string(body, 'q'), .timeout_ms = timeout * 100u}));
+                              {.flags = flags,
+                               .body = std::string(body, 'q'),
+                               .timeout_ms = timeout * 100u,
+                               .max_extension_ms = timeout * 200u}));
       return;
     }
     case kResponse: {
@@ -297,6 +301,13 @@ void Session::Step() {
     case kConnect:
       Connect();
       return;
+    case kExtend: {
+      const uint8_t slot = input_.Byte();
+      const uint8_t id = input_.Byte();
+      const uint8_t time = input_.Byte();
+      Send(server::ExtendFrame(slot, RequestOf(id), time * 100u));
+      return;
+    }
   }
 }
 

@@ -82,6 +82,9 @@ void WriteSession(const std::filesystem::path& directory) {
         Bytes({joined, kJoin, 5, 0, 0, kJoin, 6, 255, 128, kLeave, 1, 0, kBystand}));
   Write(directory, "waits_run_out",
         Bytes({joined, kReceive, 1, 5, kReceive, 2, 0, kTime, 3, kWithdraw, 1, kWithdraw, 2}));
+  Write(directory, "more_time", Bytes({joined,  kReceive, 2, 255, kRequest, 1,  2,       0, 10, 5,
+                                       kExtend, 2,        2, 9,   kTime,    30, kExtend, 2, 2,  255,  //
+                                       kExtend, 1,        2, 9,   kTime,    40, kExtend, 2, 2,  9}));
   Write(directory, "silence_is_death",
         Bytes({joined, kTime, 255, kTime, 255, kTime, 255, kTime, 255, kTime, 1, kBystand}));
   Write(directory, "goaway_with_work",
@@ -121,6 +124,7 @@ void WriteClientProtocol(const std::filesystem::path& directory) {
                         kDoesConsume, 1,        2, 255,  //
                         kSaysEnd,     response, 1, 2,        3}));
   Write(directory, "window_overrun", sender + Bytes({kSaysResponse, 1, 2, 0, 255, kSaysChunk, response, 1, 2, 255}));
+  Write(directory, "request_over_its_window", receiver + Bytes({kSaysRequest, 1, 3, flag::kFin, 255, 0}));
   Write(directory, "window_by_the_half",
         sender + Bytes({kSaysResponse, 1, 2, 0, 200, kDoesConsume, 1, 2, 255, kSaysChunk, response, 1, 2, 220}));
   Write(directory, "serves_and_goes_on",
@@ -166,6 +170,34 @@ void WriteClientProtocol(const std::filesystem::path& directory) {
                         response,   1, 2, 9, kDoesStart,  1,       3, 0, 1,  //
                         kSaysReset, 1, 3, 8, kSaysWindow, request, 1, 3, 255}));
   Write(directory, "goaway_with_a_wait", receiver + Bytes({kSaysGoaway, 14, kSaysReset, 1, 0, 14, kDoesGoaway}));
+  Write(directory, "more_time",
+        receiver + Bytes({kSaysRequest,
+                          1,
+                          3,
+                          flag::kFin,
+                          1,
+                          9,
+                          kDoesExtend,
+                          1,
+                          3,
+                          200,  //
+                          kSaysExtend,
+                          1,
+                          3,
+                          150,
+                          kDoesRespond,
+                          1,
+                          3,
+                          kIsWhole,
+                          1,  //
+                          kSaysExtend,
+                          1,
+                          3,
+                          100,
+                          kDoesExtend,
+                          1,
+                          3,
+                          5}));
   Write(directory, "a_server_that_is_silent",
         welcome + Bytes({kTimePasses, 50, kTimePasses, 60, kSaysPing, 7, kTimePasses, 255, kTimePasses, 255}));
   Write(directory, "unknown_type", welcome + Bytes({kSaysFrame, 99, 255, 1, 1, 3, 1, 2, 3, kSaysPing, 1}));

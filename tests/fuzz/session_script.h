@@ -20,7 +20,7 @@ enum Step : uint8_t {
   kFrame,     // type, flags, slot, id, length, payload
   kReceive,   // slot, wait in 10 ms (255: without end)
   kWithdraw,  // slot
-  kRequest,   // slot, id, flags, length of the body, timeout in 100 ms
+  kRequest,   // slot, id, flags, length of the body, timeout in 100 ms (and that it may be extended by as much again)
   kResponse,  // slot, id, flags, length of the body
   kChunk,     // flags, slot, id, length
   kEnd,       // flags, slot, id
@@ -38,6 +38,7 @@ enum Step : uint8_t {
   kInputEnd,  //
   kBreak,     //
   kConnect,   // the next steps are another connection's
+  kExtend,    // slot, id, in 100 ms
   kStepCount,
 };
 
