@@ -19,12 +19,22 @@
 namespace relay::net {
 namespace {
 
+// ThreadSanitizer knows the descriptors of dup3(), not those of F_DUPFD_CLOEXEC: it would take the new one for whatever
+// bore its number last, and its close for a race with that one's owner.
+int Duplicate(int fd) {
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+  return ::dup3(fd, ::open("/dev/null", O_RDONLY | O_CLOEXEC), O_CLOEXEC);
+#endif
+#endif
+  return ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
 // Tells once when a connection whose input has ended breaks: libuv does not look at it any more. It watches a duplicate
 // of the descriptor, since libuv allows each one handle; where there is none left, only a write finds out.
 class BreakWatch {
  public:
-  BreakWatch(Loop& loop, int fd, std::function<void(int)> broken)
-      : socket_(::fcntl(fd, F_DUPFD_CLOEXEC, 0)), broken_(std::move(broken)) {
+  BreakWatch(Loop& loop, int fd, std::function<void(int)> broken) : socket_(Duplicate(fd)), broken_(std::move(broken)) {
     if (socket_.fd() < 0) return;
     poll_ = new CallHandle<uv_poll_t>([this] { OnBroken(); });
     CheckUv(uv_poll_init_socket(loop.uv(), &poll_->uv, socket_.fd()), "uv_poll_init_socket");
