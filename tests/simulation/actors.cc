@@ -70,7 +70,7 @@ void World::ActBusy(Link& link, Actor& actor) {
     actor.extra_given += extra;
     link.protocol->Consumed(actor.slot, actor.exchange, extra);
   }
-  if (!is_sender && random_.OneIn(10)) {
+  if (!is_sender && random_.OneIn(4)) {
     Collect(link);
     char payload[proto::kExtendBytes];
     proto::StoreBig<uint32_t>(reinterpret_cast<uint8_t*>(payload), static_cast<uint32_t>(random_.Scaled(10000)));

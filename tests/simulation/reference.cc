@@ -196,7 +196,7 @@ End Reference::OnFrame(Peer& peer, const Frame& frame) {
     ++metrics_.unknown_frames;
     return CheckTokens(peer);
   }
-  if (proto::CheckHeader(frame) != proto::HeaderFault::kNone) return End::kBadHeader;
+  if (!HasGoodHeader(frame)) return End::kBadHeader;
   Slot* const slot = FindSlot(peer, frame.slot());
   End end = End::kNone;
   switch (frame.type()) {

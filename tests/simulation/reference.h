@@ -239,6 +239,11 @@ class Reference {
   void ResetBoth(Request& request, End end);
   void EndRequest(Request& request, End end);
 
+  // The rules of the wire.
+  static bool HasGoodHeader(const proto::Frame& frame);
+  static bool HasGoodBlock(std::string_view start_payload, bool is_response);
+  static absl::StatusCode CodeOf(End end);
+
   // What is to be written.
   static std::string Header(proto::FrameType type, uint8_t flags, uint16_t slot, const proto::Uuid& id,
                             std::string_view payload = {});

@@ -128,7 +128,7 @@ Reference::Expected Reference::StatusFrame(FrameType type, uint16_t slot, const 
                                            bool may_have_run) {
   const server::EndInfo& info = server::InfoOf(end);
   v1::Status status;
-  status.set_code(static_cast<uint32_t>(info.code));
+  status.set_code(static_cast<uint32_t>(CodeOf(end)));
   status.set_end(std::string(info.name));
   status.set_message(std::string(info.words));
   status.set_may_have_run(may_have_run);

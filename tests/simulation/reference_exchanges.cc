@@ -85,7 +85,7 @@ End Reference::OnStart(Peer& peer, Slot* slot, const Frame& frame) {
 }
 
 End Reference::OnRequest(Peer& peer, Slot* slot, const Frame& frame) {
-  if (proto::CheckStart(frame.payload(), false) != proto::StartFault::kNone) return End::kBadStart;
+  if (!HasGoodBlock(frame.payload_text(), false)) return End::kBadStart;
   ++metrics_.requests_offered;
   const End refusal = RefusalOf(peer, slot, frame);
   if (refusal == End::kSecondStart) {
@@ -153,7 +153,7 @@ End Reference::RefusalOf(const Peer& peer, const Slot* slot, const Frame& frame)
 // ---- What follows a START ------------------------------------------------------------------------------------------
 
 End Reference::OnResponse(Slot& slot, const Frame& frame) {
-  if (proto::CheckStart(frame.payload(), true) != proto::StartFault::kNone) return End::kBadStart;
+  if (!HasGoodBlock(frame.payload_text(), true)) return End::kBadStart;
   Request& request = *slot.request;
   std::string bytes = BytesOf(frame);
   proto::StartBlock block(SpanOf(bytes).subspan(proto::kHeaderBytes));

@@ -119,11 +119,16 @@ std::string World::WildPayload(FrameType type) {
       proto::StartBlock block({reinterpret_cast<uint8_t*>(payload.data()), payload.size()});
       if (random_.OneIn(8)) block.set_timeout_ms(static_cast<uint32_t>(random_.Scaled(5000)));
       if (random_.OneIn(8)) block.set_max_extension_ms(static_cast<uint32_t>(random_.Scaled(10000)));
-      if (random_.OneIn(200)) block.set_attempt(1);
-      uint16_t head_bytes = 0;
-      if (random_.OneIn(4)) head_bytes = random_.OneIn(4) ? 5000 : 5;
-      block.set_start_bytes(head_bytes);
-      payload.append(head_bytes + (random_.OneIn(20) ? kSizes[random_.Below(kSizes.size())] : random_.Below(50)), 'w');
+      if (random_.OneIn(100)) payload[random_.Below(payload.size())] = 1;
+      // At a bound, one below it or one above: of the head, or of all that one window takes.
+      const auto about = [&](uint64_t bound) { return bound - 1 + random_.Below(3); };
+      uint64_t head_bytes = random_.OneIn(4) ? 5 : 0;
+      uint64_t body_bytes = random_.OneIn(20) ? kSizes[random_.Below(kSizes.size())] : random_.Below(50);
+      if (random_.OneIn(12)) head_bytes = about(limits_.max_start_bytes);
+      if (random_.OneIn(20)) body_bytes = about(limits_.initial_window_bytes - proto::kChunkOverheadBytes);
+      if (proto::kStartBlockBytes + head_bytes + body_bytes > limits_.max_payload_bytes) body_bytes = 0;
+      block.set_start_bytes(static_cast<uint16_t>(head_bytes));
+      payload.append(head_bytes + body_bytes, 'w');
       if (random_.OneIn(200)) payload.pop_back();
       break;
     }
@@ -131,7 +136,7 @@ std::string World::WildPayload(FrameType type) {
       payload.assign(random_.OneIn(8) ? kSizes[random_.Below(kSizes.size())] : random_.Below(50), 'w');
       break;
     case FrameType::kEnd:
-      if (random_.OneIn(8)) payload.assign(random_.OneIn(4) ? 5000 : 50, 'w');
+      if (random_.OneIn(8)) payload.assign(random_.OneIn(2) ? limits_.max_start_bytes - 1 + random_.Below(3) : 50, 'w');
       break;
     case FrameType::kWindow: {
       // About what may be granted, and far beyond.

@@ -33,7 +33,7 @@ void World::DrawLimits() {
   const auto tight = [&](uint64_t one_in, uint32_t most, uint32_t otherwise) {
     return random_.OneIn(one_in) ? static_cast<uint32_t>(random_.Between(1, most)) : otherwise;
   };
-  limits_.max_payload_bytes = 64 * server::kKiB;
+  limits_.max_payload_bytes = static_cast<uint32_t>(64 * server::kKiB << random_.Below(2));
   limits_.initial_window_bytes = static_cast<uint32_t>(64 * server::kKiB << random_.Below(3));
   limits_.max_window_bytes = limits_.initial_window_bytes << random_.Below(4);
   limits_.max_start_bytes = 4 * server::kKiB;
