@@ -90,6 +90,7 @@ void World::Lose(Link& link) {
 
 void World::Finish() {
   is_finishing_ = true;
+  if (is_short_of_memory_) LoseMemory();
   for (const auto& link : links_) {
     if (link->protocol == nullptr) Lose(*link);
   }

@@ -19,8 +19,9 @@ bool IsOneOf(std::string_view end, const std::string_view (&ends)[kCount]) {
 }
 
 // Of an exchange in which both sides keep the rules.
-constexpr std::string_view kOfSender[] = {"deadline",       "queue_count",   "queue_bytes", "queue_bytes_total",
-                                          "receiver_reset", "receiver_lost", "no_receiver", "stopping"};
+constexpr std::string_view kOfSender[] = {"deadline",          "queue_count",    "queue_bytes",
+                                          "queue_bytes_total", "receiver_reset", "receiver_lost",
+                                          "no_receiver",       "stopping",       "memory"};
 constexpr std::string_view kOfReceiver[] = {"deadline", "sender_reset", "sender_lost", "stopping"};
 // Of one whose other side does not.
 constexpr std::string_view kOfFaults[] = {"second_start",  "not_started",    "after_end",     "start_too_large",

@@ -196,6 +196,20 @@ void World::PassTime(absl::Duration by) {
   }
 }
 
+// An allocation fails, for a connection or for nobody; or there is room again.
+void World::LoseMemory() {
+  is_short_of_memory_ = !is_short_of_memory_;
+  if (is_short_of_memory_) {
+    const ConnectionId id = random_.OneIn(3) ? 0 : links_[random_.Below(links_.size())]->connection;
+    reference_->OnMemoryShort(id, now_);
+    relay_->OnMemoryShort(id, now_);
+  } else {
+    reference_->OnMemoryBack();
+    relay_->OnMemoryBack();
+  }
+  Settle(std::nullopt, false);
+}
+
 void World::DrainRelay() {
   is_draining_ = true;
   tap_->OnDrain();

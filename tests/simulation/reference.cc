@@ -45,6 +45,8 @@ void Reference::OnOpen(ConnectionId id, absl::Time now) {
   Set(peer.timer, now + limits_.hello_timeout);
   if (is_draining_) {
     Refuse(peer, End::kStopping);
+  } else if (is_short_of_memory_) {
+    Refuse(peer, End::kMemory);
   } else if (peers_.size() > 2 * size_t{limits_.max_connections}) {
     Kill(peer, End::kMaxConnections);
   } else if (CountLive(false) > limits_.max_connections) {
@@ -174,6 +176,13 @@ void Reference::Drain(absl::Time now) {
   }
 }
 
+void Reference::OnMemoryShort(ConnectionId id, absl::Time now) {
+  now_ = now;
+  is_short_of_memory_ = true;
+  Peer* const peer = Find(id);
+  if (peer != nullptr && peer->is_live()) Refuse(*peer, End::kMemory);
+}
+
 void Reference::Stop() {
   for (auto& [id, peer] : peers_) {
     for (auto& [number, slot] : peer.slots) {
@@ -297,6 +306,8 @@ End Reference::OnJoin(Peer& peer, const Frame& frame) {
     refusal = End::kConnectionLeaving;
   } else if (is_draining_) {
     refusal = End::kStopping;
+  } else if (is_short_of_memory_) {
+    refusal = End::kMemory;
   } else if (live != nullptr && (join.key().empty() || join.key() != live->key)) {
     refusal = End::kClientLive;
   } else if (peer.slots.size() >= limits_.max_clients_per_connection) {

@@ -57,6 +57,8 @@ class Reference {
   void OnUnsent(ConnectionId id, size_t bytes, absl::Time now);
   void OnTime(absl::Time now);
   void Drain(absl::Time now);
+  void OnMemoryShort(ConnectionId id, absl::Time now);
+  void OnMemoryBack() { is_short_of_memory_ = false; }
 
   // A turn ends, and this is what came of it.
   void EndTurn(const std::vector<Output>& outputs);
@@ -229,6 +231,7 @@ class Reference {
   void Shed(const proto::Uuid& channel);
   void Assign(Request& request, Slot& receiver);
   void HandOut(Request& request, Slot& receiver);
+  void HandOutHeld(Slot& receiver);  // the oldest one that still has time, if any
   void TellWindow(Request& request, uint8_t direction);
   void SendOwedWindows(Peer& peer);
   uint32_t MillisecondsLeft(absl::Time until) const;
@@ -281,6 +284,7 @@ class Reference {
   std::map<Key, Request> requests_;
   std::map<proto::Uuid, std::list<Slot*>> lines_;
   bool is_draining_ = false;
+  bool is_short_of_memory_ = false;
   Timer drain_over_;
   server::Metrics metrics_;
   Coverage coverage_;

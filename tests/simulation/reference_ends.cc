@@ -29,7 +29,7 @@ End Reference::OnReset(Peer& peer, Slot* slot, const Frame& frame) {
   Expected told;
   if (other != nullptr) {
     const End end = from_sender ? End::kSenderReset : End::kReceiverReset;
-    told = StatusFrame(FrameType::kReset, other->number, request.id, end, !from_sender);
+    told = StatusFrame(FrameType::kReset, other->number, request.id, end, true);
     const std::string_view words = proto::Shortened(reset.status().message(), 1024);
     told.has_words = !words.empty();
     if (told.has_words) told.status->set_message(std::string(words));
@@ -53,7 +53,7 @@ void Reference::Abandon(Slot& slot) {
   Request& request = *slot.request;
   if (slot.doing == Doing::kSending) {
     if (const Slot* const receiver = request.receiver; receiver != nullptr) {
-      Write(*receiver->peer, StatusFrame(FrameType::kReset, receiver->number, request.id, End::kSenderLost));
+      Write(*receiver->peer, StatusFrame(FrameType::kReset, receiver->number, request.id, End::kSenderLost, true));
     }
     EndRequest(request, End::kSenderLost);
   } else {
@@ -77,14 +77,7 @@ void Reference::LoseReceiver(Request& request, End end, const Expected& to_sende
 
 void Reference::HandOutGivenBack() {
   for (auto& [channel, line] : lines_) {
-    while (!line.empty()) {
-      const std::vector<Request*> queue = Queue(channel);
-      if (queue.empty()) break;
-      Slot& receiver = *line.front();
-      Assign(*queue.front(), receiver);
-      HandOut(*queue.front(), receiver);
-      if (!MayMove(*queue.front())) queue.front()->held.clear();
-    }
+    while (!line.empty() && !Queue(channel).empty()) HandOutHeld(*line.front());
   }
 }
 

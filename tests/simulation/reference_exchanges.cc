@@ -137,6 +137,7 @@ End Reference::RefusalOf(const Peer& peer, const Slot* slot, const Frame& frame)
   if (slot->doing != Doing::kNothing) return End::kSlotBusy;
   if (peer.is_leaving) return End::kConnectionLeaving;
   if (is_draining_) return End::kStopping;
+  if (is_short_of_memory_) return End::kMemory;
   const proto::StartBlock block(frame.payload());
   if (block.start_bytes() > limits_.max_start_bytes) return End::kStartTooLarge;
   if (proto::StartCost(block.body().size()) > limits_.initial_window_bytes) return End::kWindowOverrun;
@@ -414,13 +415,20 @@ void Reference::BeginReceive(Peer& peer, Slot* slot, uint16_t number, std::optio
   slot->doing = Doing::kWaiting;
   Line(slot->channel).push_back(slot);
   if (wait_ms.has_value() && *wait_ms > 0) Set(slot->wait_over, now_ + absl::Milliseconds(*wait_ms));
-  const std::vector<Request*> queue = Queue(slot->channel);
-  if (!queue.empty()) {
-    Assign(*queue.front(), *slot);
-    HandOut(*queue.front(), *slot);
-    if (!MayMove(*queue.front())) queue.front()->held.clear();
-  } else if (wait_ms == 0) {
-    WaitOver(*slot);
+  HandOutHeld(*slot);
+  if (slot->doing == Doing::kWaiting && wait_ms == 0) WaitOver(*slot);
+}
+
+void Reference::HandOutHeld(Slot& receiver) {
+  for (Request* const oldest : Queue(receiver.channel)) {
+    if (oldest->ends_at <= now_) {
+      ResetBoth(*oldest, End::kDeadline);
+      continue;
+    }
+    Assign(*oldest, receiver);
+    HandOut(*oldest, receiver);
+    if (!MayMove(*oldest)) oldest->held.clear();
+    return;
   }
 }
 

@@ -58,6 +58,7 @@ absl::StatusCode Reference::CodeOf(End end) {
     case End::kDeadline:
     case End::kHelloTimeout:
       return Code::kDeadlineExceeded;
+    case End::kMemory:
     case End::kQueueCount:
     case End::kQueueBytes:
     case End::kQueueBytesTotal:

@@ -36,6 +36,7 @@ class Tap {
   // relay has given up.
   void Step(std::optional<TappedFrame> in, const std::vector<TappedFrame>& out, const std::vector<ConnectionId>& ended,
             bool exact);
+  void set_now(absl::Time now) { now_ = now; }
   // Time has passed, and the relay has done what was due.
   void OnTime(absl::Time now);
   // The client of this connection sends nothing any more: who needed that is gone, without a word.

@@ -68,6 +68,7 @@ void World::DrawLinks() {
   socket_bytes_ = kSockets[random_.Below(std::size(kSockets))];
   constexpr uint64_t kPatience[] = {20, 500, 6000};
   patience_ms_ = kPatience[random_.Below(std::size(kPatience))];
+  loses_memory_ = random_.OneIn(16);
   if (random_.OneIn(8)) drains_at_ = options_.events / 4 * 3 + random_.Below(options_.events / 4 + 1);
   weights_.assign(kChoices, 0);
   for (const Choice choice : {kUp, kDown, kTurn, kAct}) weights_[choice] = random_.Between(10, 60);
@@ -170,6 +171,7 @@ void World::Step() {
   std::erase_if(links_, [](const auto& link) {
     return link->protocol == nullptr && !link->is_wild && !link->is_open && !link->is_away;
   });
+  if (loses_memory_ && random_.OneIn(200)) return LoseMemory();
   if (drains_at_ == events_) return DrainRelay();
   uint64_t sum = 0;
   for (const uint64_t weight : weights_) sum += weight;
@@ -208,6 +210,12 @@ void World::Step() {
       }
       break;
     case kTime:
+      if (random_.OneIn(4)) {
+        // A turn takes its time, and the relay does not look at what is due before its end.
+        now_ += absl::Milliseconds(static_cast<int64_t>(random_.Scaled(std::min<uint64_t>(patience_ms_, 50))));
+        tap_->set_now(now_);
+        break;
+      }
       PassTime(random_.OneIn(2) ? absl::Milliseconds(static_cast<int64_t>(random_.Scaled(patience_ms_)))
                                 : absl::Microseconds(static_cast<int64_t>(random_.Scaled(patience_ms_ * 1000))));
       break;

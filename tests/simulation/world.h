@@ -125,6 +125,7 @@ class World {
   void ShutInput(Link& link);
   void PassTime(absl::Duration by);
   void DrainRelay();
+  void LoseMemory();
   // Collects what the relay wants done after one event, shows it to the judges and puts it on the links.
   void Settle(std::optional<TappedFrame> in, bool exact);
   void OnHandedOut(Link& link, const proto::Frame& start);
@@ -196,6 +197,8 @@ class World {
   uint64_t patience_ms_ = 0;  // the longest time that passes at once
   std::optional<uint64_t> drains_at_;
   bool is_draining_ = false;
+  bool loses_memory_ = false;
+  bool is_short_of_memory_ = false;
   bool is_finishing_ = false;
   uint64_t events_ = 0;
   uint64_t turns_ = 0;
