@@ -97,7 +97,7 @@ void World::OnEvent(Link& link, const Event& event) {
       OnResponse(actor, event);
       break;
     case Event::Kind::kBody:
-      if (!actor.is_foreign) OnBody(actor, event);
+      OnBody(actor, event);
       break;
     case Event::Kind::kEnd:
       actor.in_is_whole = true;
@@ -125,7 +125,7 @@ void World::OnRequest(Actor& actor, const Event& event) {
   const auto number = StoryOf(event.head);
   const bool is_wild = std::find(wild_ids_.begin(), wild_ids_.end(), event.other_client) != wild_ids_.end();
   actor.is_foreign = is_wild || (!number.has_value() && impersonated_.contains(event.other_client));
-  if (actor.is_foreign) return;
+  if (actor.is_foreign) return OnBody(actor, event);
   if (!number.has_value()) return Fail("a request that nobody sent");
   actor.story = *number;
   Story& story = stories_[*number];
@@ -139,10 +139,7 @@ void World::OnResponse(Actor& actor, const Event& event) {
   const Story& story = stories_[actor.story];
   actor.attempt = event.attempt;
   actor.is_foreign = story.wild_attempts.contains(event.attempt);
-  if (actor.is_foreign) {
-    if (event.is_last) ForgetOperation(actor);
-    return;
-  }
+  if (actor.is_foreign) return OnBody(actor, event);
   const auto receiver = story.receivers.find(event.attempt);
   if (receiver == story.receivers.end() || receiver->second != event.other_client) {
     return Fail("a response of somebody who was not assigned");
@@ -170,11 +167,9 @@ void World::OnReset(Actor& actor, const Event& event) {
 void World::OnBody(Actor& actor, const Event& event) {
   const bool is_response = actor.state == Actor::State::kSending;
   actor.unconsumed += event.cost;
-  if (actor.is_foreign) {
-    if (event.is_last) ForgetOperation(actor);
-    return;
+  if (!actor.is_foreign && !Incoming(actor).Has(event.body, actor.received)) {
+    return Fail("bytes that were not sent there");
   }
-  if (!Incoming(actor).Has(event.body, actor.received)) return Fail("bytes that were not sent there");
   actor.received += event.body.size();
   if (!event.is_last) return;
   actor.in_is_whole = true;
