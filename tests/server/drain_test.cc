@@ -113,6 +113,7 @@ TEST(Drain, EndsWhatStillRunsAtTheLimitAndNotBefore) {
     ExpectStopping(seen[1], FrameType::kGoaway);
     EXPECT_TRUE(peer->was_shut());
   }
+  EXPECT_EQ(driver.count(End::kStopping), 3u);  // an exchange and two connections
   driver.Advance(absl::Milliseconds(200));
   EXPECT_EQ(driver.relay().connection_count(), 0u);
   EXPECT_EQ(driver.relay().channel_count(), 0u);

@@ -358,6 +358,7 @@ TEST(Exchange, LivesNoLongerThanMaxRequestTime) {
     EXPECT_EQ(sender.is_quiet(), timeout_ms != 1999) << timeout_ms;
     driver.Advance(absl::Milliseconds(1));
     EXPECT_EQ(sender.TakeOne().end(), "deadline") << timeout_ms;
+    EXPECT_EQ(driver.count(End::kDeadline), 1u);
     driver.ExpectNothingLeft();
   }
 }

@@ -352,6 +352,7 @@ TEST(Faults, AStartHasAtMostMaxStartBytes) {
     } else {
       EXPECT_EQ(sender.TakeOne().block().start().size(), bytes);
     }
+    EXPECT_EQ(driver.count(End::kStartTooLarge), bytes > 4096 ? 2u : 0u);
     driver.ExpectNothingLeft();
   }
 }
@@ -379,6 +380,7 @@ TEST(Faults, AnEndHasAtMostMaxStartBytes) {
       } else {
         EXPECT_EQ(to.TakeOne().payload.size(), bytes);
       }
+      EXPECT_EQ(driver.count(End::kEndTooLarge), bytes > 4096 ? 1u : 0u);
       driver.ExpectNothingLeft();
     }
   }

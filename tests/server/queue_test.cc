@@ -83,6 +83,8 @@ TEST(Queue, HoldsQueueBytesAndNotOneMore) {
       EXPECT_TRUE(sender.is_quiet());
       EXPECT_EQ(driver.metrics().held_bytes, 1000 + second);
     }
+    EXPECT_EQ(driver.count(End::kQueueBytes), second > 1000 ? 1u : 0u);
+    EXPECT_EQ(driver.metrics().requests_refused, second > 1000 ? 1u : 0u);
     driver.ExpectNothingLeft();
   }
 }
@@ -163,6 +165,8 @@ TEST(Queue, AllQueuesHoldQueueBytesTotalAndNotOneMore) {
       EXPECT_TRUE(sender.is_quiet());
       EXPECT_EQ(driver.metrics().held_bytes, 2000 + third);
     }
+    EXPECT_EQ(driver.count(End::kQueueBytesTotal), third > 1000 ? 1u : 0u);
+    EXPECT_EQ(driver.metrics().requests_refused, third > 1000 ? 1u : 0u);
     driver.ExpectNothingLeft();
   }
 }

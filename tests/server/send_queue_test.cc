@@ -45,6 +45,7 @@ TEST(SendQueue, IsJudgedWhenTheTransportReportsIt) {
     Peer& peer = driver.Joined("c");
     peer.ReportUnsent(unsent);
     EXPECT_EQ(peer.was_closed(), unsent > 10000);
+    EXPECT_EQ(driver.count(End::kSendQueue), unsent > 10000 ? 1u : 0u);
     driver.ExpectNothingLeft();
   }
 }
