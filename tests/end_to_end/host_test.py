@@ -28,6 +28,7 @@ from relay_wire import FIN, Code, Status, Type, open_socket  # noqa: E402
 
 # A loop that spins takes all of a processor.
 MOST_CPU = 0.5
+REST_SECONDS = 0.1
 
 
 class HostTest(unittest.TestCase):
@@ -111,6 +112,7 @@ class Descriptors(HostTest):
         soft, hard = resource.prlimit(relayd.pid, resource.RLIMIT_NOFILE)
         self.assertEqual(soft, hard)
         resource.prlimit(relayd.pid, resource.RLIMIT_NOFILE, (relayd.descriptors(), hard))
+        began = time.monotonic()
         waiting = [self.connect() for _ in range(8)]
 
         def ten_rests():
@@ -121,6 +123,7 @@ class Descriptors(HostTest):
                 self.check_exchange(inside)
 
         self.check_cpu(ten_rests)
+        self.assertGreaterEqual(time.monotonic() - began, 9 * REST_SECONDS)
         resource.prlimit(relayd.pid, resource.RLIMIT_NOFILE, (soft, hard))
         for line in waiting:  # nobody who came meanwhile was let go
             line.await_welcome()
