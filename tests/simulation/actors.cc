@@ -105,7 +105,7 @@ void World::BeginRequest(Link& link, Actor& actor) {
   start.head.set_method(absl::StrCat(stories_.size()));
   start.is_idempotent = story.is_idempotent;
   start.requires_receiver = random_.OneIn(10);
-  if (random_.OneIn(4)) start.timeout = absl::Milliseconds(static_cast<int64_t>(random_.Between(1, 5000)));
+  if (random_.OneIn(3)) start.timeout = absl::Milliseconds(static_cast<int64_t>(random_.Scaled(5000)));
   const uint64_t bytes = BodyBytes();
   const std::string first = story.request.Next(random_.OneIn(2) ? bytes : random_.Below(bytes + 1));
   const bool is_whole = first.size() == bytes;

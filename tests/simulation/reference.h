@@ -228,7 +228,7 @@ class Reference {
   bool MayMove(const Request& request) const;
   void Keep(Request& request, const proto::Frame& frame);
   void StopKeeping(Request& request);
-  void Shed(const proto::Uuid& channel);
+  void Shed(proto::Uuid channel);  // not that of a request, which may be shed
   void Assign(Request& request, Slot& receiver);
   void HandOut(Request& request, Slot& receiver);
   void HandOutHeld(Slot& receiver);  // the oldest one that still has time, if any

@@ -253,7 +253,7 @@ void Reference::StopKeeping(Request& request) {
   TellWindow(request, flag::kRequest);
 }
 
-void Reference::Shed(const proto::Uuid& channel) {
+void Reference::Shed(proto::Uuid channel) {
   for (;;) {
     const std::vector<Request*> queue = Queue(channel);
     uint64_t queued = 0;

@@ -36,9 +36,11 @@ void World::ActWild(Link& link) {
 }
 
 void World::Babble(Link& link) {
-  const bool is_strange = random_.OneIn(80);
+  // Now and then one thing about a header is as it must not be.
+  enum : uint64_t { kNothing, kType, kFlag, kSlot, kId };
+  const uint64_t odd = random_.OneIn(50) ? random_.Between(kType, kId) : uint64_t{kNothing};
   FrameType type = static_cast<FrameType>(random_.Between(3, 14));
-  if (is_strange) type = static_cast<FrameType>(random_.Between(1, 16));
+  if (odd == kType) type = static_cast<FrameType>(random_.Between(1, 16));
   if ((type == FrameType::kGoaway || type == FrameType::kLeave) && !random_.OneIn(8)) type = FrameType::kJoin;
   auto slot = static_cast<uint16_t>(random_.Between(1, 3));
   const proto::Uuid own = wild_ids_[random_.Below(wild_ids_.size())];
@@ -97,10 +99,9 @@ void World::Babble(Link& link) {
   const bool floods = type == FrameType::kChunk && random_.OneIn(20);
   const std::string payload = floods ? std::string(60000, 'w') : WildPayload(type);
   const uint64_t times = floods ? random_.Between(2, 6) : 1;
-  const bool is_off = is_strange && random_.OneIn(2);
-  if (is_off) flags = static_cast<uint8_t>(random_.Next());
-  if (is_strange && random_.OneIn(4)) id = id == kNilUuid ? DrawId() : kNilUuid;
-  const bool is_on_slot = has_slot != (is_strange && random_.OneIn(4));
+  if (odd == kFlag) flags = static_cast<uint8_t>(flags ^ (1u << random_.Below(8)));
+  if (odd == kId) id = id == kNilUuid ? DrawId() : kNilUuid;
+  const bool is_on_slot = has_slot != (odd == kSlot);
   for (uint64_t i = 0; i < times; ++i) {
     proto::AppendFrame(link.up, type, flags, is_on_slot ? slot : uint16_t{0}, id, payload);
   }

@@ -210,9 +210,9 @@ void World::Step() {
       }
       break;
     case kTime:
-      if (random_.OneIn(4)) {
+      if (random_.OneIn(3)) {
         // A turn takes its time, and the relay does not look at what is due before its end.
-        now_ += absl::Milliseconds(static_cast<int64_t>(random_.Scaled(std::min<uint64_t>(patience_ms_, 50))));
+        now_ += absl::Milliseconds(static_cast<int64_t>(random_.Scaled(std::min<uint64_t>(patience_ms_, 500))));
         tap_->set_now(now_);
         break;
       }
