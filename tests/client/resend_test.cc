@@ -58,6 +58,8 @@ struct SentFrame {
 class ResendTest : public ::testing::Test {
  protected:
   ResendTest() { participant_->id = Uuid::New(); }
+  // What still runs holds its client, which holds it.
+  ~ResendTest() override { roster_.Close(CancelledError("the test is over")); }
 
   void Connect() {
     protocol_ = std::make_unique<Protocol>("test", now_);
