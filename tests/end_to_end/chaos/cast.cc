@@ -1,5 +1,6 @@
 #include "cast.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@ namespace relay::chaos {
 namespace {
 
 constexpr std::string_view kGo = "go ";
+constexpr std::string_view kResting = "resting ";
 constexpr size_t kStoriesShown = 5;
 
 std::vector<std::string> RelayCommand(const std::vector<std::string>& listen, const std::vector<std::string>& flags) {
@@ -57,6 +59,12 @@ std::optional<std::map<std::string, uint64_t>> LastMetrics(const std::string& lo
   return found;
 }
 
+// What this process has allocated and not freed, in all of malloc's arenas.
+size_t HeapBytes() {
+  const auto info = mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+
 }  // namespace
 
 Relay::Relay(const std::vector<std::string>& listen, const std::vector<std::string>& flags, const std::string& log)
@@ -95,7 +103,10 @@ void Actor::Go() {
 
 bool Actor::Rest() {
   process_.Tell("rest");
-  return process_.Hear() == "resting";
+  const auto line = process_.Hear();
+  if (!line.has_value() || !line->starts_with(kResting)) return false;
+  heap_bytes_ = std::strtoull(line->c_str() + kResting.size(), nullptr, 10);
+  return true;
 }
 
 int RunActor(const LoadOptions& options) {
@@ -109,7 +120,7 @@ int RunActor(const LoadOptions& options) {
       ++own.seed;
       load = std::make_unique<Load>(own, line.substr(kGo.size()), numbers);
     } else {
-      std::cout << "resting" << std::endl;
+      std::cout << kResting << HeapBytes() << std::endl;
     }
   }
   _exit(0);

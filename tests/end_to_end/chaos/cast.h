@@ -48,6 +48,9 @@ class Actor {
   // Ends it. False where it does not end.
   bool Rest();
 
+  // What it had allocated and not freed when it last came to rest.
+  size_t heap_bytes() const { return heap_bytes_; }
+
   LoadOptions::Role role() const { return options_.role; }
   uint32_t number() const { return options_.actor; }
   const std::string& url() const { return options_.url; }
@@ -60,6 +63,7 @@ class Actor {
   const Folder& folder_;
   Process process_;
   uint32_t loads_ = 0;
+  size_t heap_bytes_ = 0;
   std::string file_;
 };
 

@@ -39,7 +39,9 @@ struct Watched {
   std::string name;
   Process& process;
   uint64_t growth_kib;
+  const Actor* actor;  // that says what it has allocated; relayd does not
   std::vector<Holdings> held;
+  std::vector<size_t> heap_bytes;
 };
 
 // Whether `condition` comes to hold within a generous time.
@@ -65,7 +67,7 @@ class Run {
     std::cout << "seed " << options_.seed << ": " << options_.seconds << " s of load in " << options_.phases
               << " phases" << std::endl;
     if (!relay_.is_up()) return false;
-    watched_.push_back({"relayd", relay_.process(), options_.relayd_growth_kib, {}});
+    watched_.push_back({"relayd", relay_.process(), options_.relayd_growth_kib, nullptr, {}, {}});
     proxy_ = std::make_unique<FaultProxy>(relay_.urls().front(), options_.seed, kHeartbeatMs * (kMisses + 1));
     for (size_t i = 0; i < options_.receivers; ++i) StartActor(Role::kReceive);
     for (size_t i = 0; i < options_.senders; ++i) StartActor(Role::kSend);
@@ -90,7 +92,7 @@ class Run {
     load.connections = 3;
     actors_.push_back(std::make_unique<Actor>(load, folder_));
     const std::string name = (role == Role::kSend ? "sender " : "receiver ") + std::to_string(load.actor);
-    watched_.push_back({name, actors_.back()->process(), options_.actor_growth_kib, {}});
+    watched_.push_back({name, actors_.back()->process(), options_.actor_growth_kib, actors_.back().get(), {}, {}});
   }
 
   // With its first loop and its first stream libuv opens descriptors that it keeps for good.
@@ -167,6 +169,7 @@ class Run {
         return now.descriptors == first.descriptors && now.threads == first.threads;
       });
       each.held.push_back(now);
+      if (each.actor != nullptr) each.heap_bytes.push_back(each.actor->heap_bytes());
       if (is_same) continue;
       std::cout << each.name << " holds " << now << "; before the phases " << first << std::endl;
       return false;
@@ -176,18 +179,27 @@ class Run {
 
   bool JudgeGrowth() const {
     bool is_bounded = true;
-    const size_t third = (options_.phases + 2) / 3;
     for (const Watched& each : watched_) {
       std::cout << each.name << ": " << each.held.back().descriptors << " descriptors and " << each.held.back().threads
                 << " threads, as before; KiB resident:";
-      for (const Holdings& held : each.held) std::cout << " " << held.resident_kib;
-      const size_t then = each.held[third].resident_kib;
-      const bool has_grown = kMemoryTells && each.held.back().resident_kib > then + each.growth_kib;
-      std::cout << (has_grown ? ": grown beyond its bound" : "") << "\n";
-      is_bounded &= !has_grown;
+      std::vector<size_t> resident_kib;
+      for (const Holdings& held : each.held) resident_kib.push_back(held.resident_kib);
+      is_bounded &= PrintBounded(resident_kib, each.growth_kib);
+      if (each.actor != nullptr) {
+        std::cout << "; bytes allocated:";
+        is_bounded &= PrintBounded(each.heap_bytes, options_.heap_growth_bytes);
+      }
+      std::cout << std::endl;
     }
-    std::cout << std::flush;
     return is_bounded;
+  }
+
+  // Prints what was seen at each quiet moment; whether it has grown by no more than `bound` since the first third.
+  bool PrintBounded(const std::vector<size_t>& seen, uint64_t bound) const {
+    for (const size_t each : seen) std::cout << " " << each;
+    const bool has_grown = kMemoryTells && seen.back() > seen[(options_.phases + 2) / 3] + bound;
+    if (has_grown) std::cout << ": grown by more than " << bound;
+    return !has_grown;
   }
 
   void PrintFaults() {
