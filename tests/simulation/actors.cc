@@ -76,7 +76,11 @@ void World::ActBusy(Link& link, Actor& actor) {
     proto::StoreBig<uint32_t>(reinterpret_cast<uint8_t*>(payload), static_cast<uint32_t>(random_.Scaled(10000)));
     proto::AppendFrame(link.up, proto::FrameType::kExtend, 0, actor.slot, actor.exchange, {payload, sizeof(payload)});
   }
-  if (random_.OneIn(100)) {
+  const bool may_give_back = !is_sender && !actor.has_responded;
+  if (may_give_back && random_.OneIn(link.is_leaving || link.is_deaf ? 4 : 15)) {
+    link.protocol->Reset(actor.slot, actor.exchange, UnavailableError("not now"), true);
+    ForgetOperation(actor);
+  } else if (random_.OneIn(100)) {
     Leave(link, actor);
   } else if (random_.OneIn(40)) {
     const Status status = random_.OneIn(8) ? Status() : AbortedError(std::string(random_.Scaled(2000), 'x'));

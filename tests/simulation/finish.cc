@@ -95,7 +95,7 @@ void World::Finish() {
     if (link->protocol == nullptr) Lose(*link);
   }
   std::erase_if(links_, [](const auto& link) { return link->protocol == nullptr; });
-  for (const auto& link : links_) link->is_stalled = false;
+  for (const auto& link : links_) link->is_stalled = link->is_deaf = false;
   FinishRounds();
   // Whoever is half closed can wait for what it may not ask for.
   for (const auto& link : links_) {

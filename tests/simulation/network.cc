@@ -37,7 +37,7 @@ void World::Connect(Link& link) {
   link.parts.clear();
   link.joined_slots.clear();
   link.unsent = 0;
-  link.is_stalled = link.has_eof = link.is_leaving = link.is_shut = link.has_preface = false;
+  link.is_stalled = link.is_deaf = link.has_eof = link.is_leaving = link.is_shut = link.has_preface = false;
   link.last_arrival = now_;
   link.judged_since = 0;
   for (std::string* const bytes : {&link.up, &link.down, &link.kept, &link.arrived}) bytes->clear();
@@ -95,7 +95,7 @@ void World::CarryUp(Link& link, size_t most) {
 }
 
 void World::CarryDown(Link& link, size_t most) {
-  if (link.is_stalled) return;
+  if (link.is_stalled || link.is_deaf) return;
   const size_t bytes = std::min(most, link.down.size());
   if (bytes > 0) ++moves_;
   link.kept.append(link.down, 0, bytes);

@@ -113,6 +113,7 @@ void Reference::OnInputEnd(ConnectionId id, bool is_broken, absl::Time now) {
   RemoveSlots(*peer, [](const Slot& slot) {
     return slot.doing == Doing::kReceiving || (slot.doing == Doing::kSending && !slot.request->request.has_ended);
   });
+  Touch(*peer);
 }
 
 void Reference::OnUnsent(ConnectionId id, size_t bytes, absl::Time now) {
@@ -125,7 +126,7 @@ void Reference::OnUnsent(ConnectionId id, size_t bytes, absl::Time now) {
   SetUnsent(*peer, bytes);
   if (peer->is_live()) {
     SendOwedWindows(*peer);
-    if (std::find(touched_.begin(), touched_.end(), peer) == touched_.end()) touched_.push_back(peer);
+    if (bytes > limits_.send_queue_bytes || bytes == 0) Touch(*peer);
   } else if (peer->input_ended && bytes == 0) {
     Finish(*peer, peer->end, State::kGone);
   }
@@ -354,6 +355,7 @@ End Reference::OnLeave(Peer& peer, const Frame& frame) {
 End Reference::OnGoaway(Peer& peer, const Frame& frame) {
   v1::Status status;
   if (!proto::ParseMessage(frame.payload_text(), status)) return End::kMalformed;
+  if (!peer.is_leaving) Touch(peer);
   peer.is_leaving = true;
   for (auto& [number, slot] : peer.slots) {
     if (slot.doing == Doing::kWaiting) StopWaiting(slot);
@@ -402,6 +404,7 @@ void Reference::Finish(Peer& peer, End end, State state) {
   peer.timer.is_set = false;
   if (state == State::kLingering) Set(peer.timer, now_ + limits_.linger_time);
   if (state == State::kGone) SetUnsent(peer, 0);
+  Touch(peer);
 }
 
 bool Reference::IsDone(const Peer& peer) const {

@@ -253,6 +253,8 @@ class Reference {
   static Expected StatusFrame(proto::FrameType type, uint16_t slot, const proto::Uuid& id, End end,
                               bool may_have_run = false);
   void Write(Peer& to, Expected frame);
+  // The end of the turn looks at those first for whom something happened first.
+  void Touch(Peer& peer);
   void RefuseOperation(Peer& peer, uint16_t slot, const proto::Uuid& id, End end);
   static void CountOwed(Peer& peer) { peer.owed += peer.unsent > 0 ? 1 : 0; }
 
@@ -280,7 +282,7 @@ class Reference {
   uint64_t arrivals_ = 0;
   uint64_t queues_grown_ = 0;
   std::map<ConnectionId, Peer> peers_;
-  std::vector<Peer*> touched_;  // in the order in which something was first to be written to them in this turn
+  std::vector<Peer*> touched_;
   std::map<Key, Request> requests_;
   std::map<proto::Uuid, std::list<Slot*>> lines_;
   bool is_draining_ = false;

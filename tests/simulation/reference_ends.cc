@@ -64,6 +64,7 @@ void Reference::Abandon(Slot& slot) {
 
 void Reference::LoseReceiver(Request& request, End end, const Expected& to_sender, bool may_requeue) {
   if (may_requeue && MayMove(request)) {
+    Touch(*request.receiver->peer);
     request.receiver->doing = Doing::kNothing;
     request.receiver->request = nullptr;
     request.receiver = nullptr;
@@ -102,6 +103,7 @@ void Reference::EndRequest(Request& request, End end) {
   ++metrics_.requests_ended;
   for (Slot* const side : {request.sender, request.receiver}) {
     if (side == nullptr) continue;
+    if (side->peer->is_leaving || is_draining_) Touch(*side->peer);
     side->doing = Doing::kNothing;
     side->request = nullptr;
   }
@@ -130,8 +132,12 @@ Reference::Expected Reference::StatusFrame(FrameType type, uint16_t slot, const 
 
 void Reference::Write(Peer& to, Expected frame) {
   if (!to.is_live()) return;
-  if (std::find(touched_.begin(), touched_.end(), &to) == touched_.end()) touched_.push_back(&to);
+  Touch(to);
   to.out.push_back(std::move(frame));
+}
+
+void Reference::Touch(Peer& peer) {
+  if (std::find(touched_.begin(), touched_.end(), &peer) == touched_.end()) touched_.push_back(&peer);
 }
 
 void Reference::RefuseOperation(Peer& peer, uint16_t slot, const proto::Uuid& id, End end) {

@@ -26,7 +26,7 @@ size_t Reference::Expected::size() const {
   return bytes.size() + prefix_bytes + status_bytes;
 }
 
-// Each is looked at in the order in which something was first written to it, as often as the end of one fills the queue
+// Each is looked at in the order in which something first happened for it, as often as the end of one fills the queue
 // of another. Sizes are those that the relay wrote in the end; what each of them was on the way is known but for a few
 // bytes, and matters only for who goes first.
 void Reference::CutWhoDoesNotRead(const std::vector<Output>& outputs) {

@@ -78,7 +78,7 @@ void World::DrawLinks() {
   };
   weights_[kTime] = random_.Between(1, 10);
   fault(kWild, 20);
-  fault(kStall, 3);
+  fault(kStall, 4);
   fault(kCut, 2);
   fault(kGoaway, 1);
   weights_[kResume] = weights_[kStall] == 0 ? 0 : random_.Between(1, 2);
@@ -185,7 +185,7 @@ void World::Step() {
     return;
   }
   const bool has_client = link.protocol != nullptr || link.is_wild;
-  if (link.is_stalled && has_client && random_.OneIn(30)) link.is_stalled = false;
+  if (has_client && random_.OneIn(30)) link.is_stalled = link.is_deaf = false;
   switch (choice) {
     case kUp:
       CarryUp(link, random_.OneIn(3) ? random_.Scaled(100) : kAll);
@@ -220,13 +220,13 @@ void World::Step() {
                                 : absl::Microseconds(static_cast<int64_t>(random_.Scaled(patience_ms_ * 1000))));
       break;
     case kStall:
-      link.is_stalled = true;
+      (random_.OneIn(2) ? link.is_stalled : link.is_deaf) = true;
       break;
     case kResume:
       // Those that stalled one after another come back together.
       if (!random_.OneIn(8)) break;
       for (const auto& other : links_) {
-        if (other->protocol != nullptr || other->is_wild) other->is_stalled = false;
+        if (other->protocol != nullptr || other->is_wild) other->is_stalled = other->is_deaf = false;
       }
       break;
     case kCut:

@@ -84,6 +84,7 @@ class World {
     bool is_wild = false;
     bool is_open = true;      // the relay still holds it
     bool is_stalled = false;  // nothing gets through for now
+    bool is_deaf = false;     // nothing gets to the client, who goes on talking
     bool is_leaving = false;  // the client has said GOAWAY
     bool has_preface = false;
     bool is_away = false;       // the client connects again, but not at once
