@@ -298,10 +298,6 @@ End Reference::OnJoin(Peer& peer, const Frame& frame) {
     return End::kChannelName;
   }
   Slot* const live = FindClient(*channel, *client);
-  bool is_there = false;
-  for (const auto& [id, other] : peers_) {
-    for (const auto& [number, slot] : other.slots) is_there = is_there || slot.channel == *channel;
-  }
   End refusal = End::kNone;
   if (peer.is_leaving) {
     refusal = End::kConnectionLeaving;
@@ -313,7 +309,7 @@ End Reference::OnJoin(Peer& peer, const Frame& frame) {
     refusal = End::kClientLive;
   } else if (peer.slots.size() >= limits_.max_clients_per_connection) {
     refusal = End::kClientLimit;
-  } else if (!is_there && CountChannels() >= limits_.max_channels) {
+  } else if (!HasClients(*channel) && CountChannels() >= limits_.max_channels) {
     refusal = End::kChannelLimit;
   }
   if (refusal != End::kNone) {
@@ -368,7 +364,9 @@ End Reference::OnGoaway(Peer& peer, const Frame& frame) {
 void Reference::RemoveSlot(Slot& slot) {
   Abandon(slot);
   HandOutGivenBack();
+  const proto::Uuid channel = slot.channel;
   slot.peer->slots.erase(uint16_t{slot.number});
+  if (!HasClients(channel)) paces_.erase(channel);
 }
 
 void Reference::RemoveSlots(Peer& peer, bool (*leaves)(const Slot&)) {
@@ -383,7 +381,11 @@ void Reference::RemoveSlots(Peer& peer, bool (*leaves)(const Slot&)) {
     }
   }
   HandOutGivenBack();
-  for (const Slot* const slot : leaving) peer.slots.erase(uint16_t{slot->number});
+  for (const Slot* const slot : leaving) {
+    const proto::Uuid channel = slot->channel;
+    peer.slots.erase(uint16_t{slot->number});
+    if (!HasClients(channel)) paces_.erase(channel);
+  }
 }
 
 void Reference::Refuse(Peer& peer, End end) {

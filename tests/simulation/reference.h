@@ -96,7 +96,6 @@ class Reference {
     std::string bytes;                 // the whole frame; the header alone where a status follows
     std::optional<v1::Status> status;  // of RESET, LEAVE and GOAWAY
     bool has_words = false;            // and its words are somebody's own
-    bool is_estimate = false;          // its retry_after_ms is the relay's to estimate
 
     size_t size() const;
   };
@@ -149,6 +148,19 @@ class Reference {
       for (const std::string& frame : held) bytes += frame.size();
       return bytes;
     }
+  };
+
+  // How fast a channel's queue is served: what left it in the last whole second in which it was not empty, or in the
+  // part of the first one that has passed.
+  struct Pace {
+    absl::Time since;  // what is counted is counted up to here
+    absl::Duration time;
+    uint64_t left = 0;
+    absl::Duration time_before;
+    uint64_t left_before = 0;
+    absl::Time promised = absl::InfinitePast();  // what becomes free until then is for others
+
+    void Count(absl::Time now, uint64_t more_left);
   };
 
   struct Peer {
@@ -208,6 +220,10 @@ class Reference {
   size_t CountChannels() const;
   std::vector<Request*> Queue(const proto::Uuid& channel);  // oldest first
   uint64_t HeldBytes() const;
+  bool HasClients(const proto::Uuid& channel) const;
+  // A request has come to the queue, or back to it.
+  void OnQueued(const Request& request);
+  uint32_t RetryAfterMs(const proto::Uuid& channel, End bound, uint64_t bytes);
   std::list<Slot*>& Line(const proto::Uuid& channel) { return lines_[channel]; }
 
   // Exchanges.
@@ -239,7 +255,7 @@ class Reference {
   void HandOutGivenBack();
   void LoseReceiver(Request& request, End end, const Expected& to_sender, bool may_requeue);
   void Fault(Request& request, Peer& from, End end);
-  void ResetBoth(Request& request, End end);
+  void ResetBoth(Request& request, End end, uint32_t retry_after_ms = 0);
   void EndRequest(Request& request, End end);
 
   // The rules of the wire.
@@ -248,6 +264,9 @@ class Reference {
   static absl::StatusCode CodeOf(End end);
 
   // What is to be written.
+  static std::string BytesOf(const proto::Frame& frame) {
+    return {reinterpret_cast<const char*>(frame.bytes().data()), frame.bytes().size()};
+  }
   static std::string Header(proto::FrameType type, uint8_t flags, uint16_t slot, const proto::Uuid& id,
                             std::string_view payload = {});
   static Expected StatusFrame(proto::FrameType type, uint16_t slot, const proto::Uuid& id, End end,
@@ -255,7 +274,7 @@ class Reference {
   void Write(Peer& to, Expected frame);
   // The end of the turn looks at those first for whom something happened first.
   void Touch(Peer& peer);
-  void RefuseOperation(Peer& peer, uint16_t slot, const proto::Uuid& id, End end);
+  void RefuseOperation(Peer& peer, uint16_t slot, const proto::Uuid& id, End end, uint32_t retry_after_ms = 0);
   static void CountOwed(Peer& peer) { peer.owed += peer.unsent > 0 ? 1 : 0; }
 
   // Time.
@@ -285,6 +304,7 @@ class Reference {
   std::vector<Peer*> touched_;
   std::map<Key, Request> requests_;
   std::map<proto::Uuid, std::list<Slot*>> lines_;
+  std::map<proto::Uuid, Pace> paces_;
   bool is_draining_ = false;
   bool is_short_of_memory_ = false;
   Timer drain_over_;

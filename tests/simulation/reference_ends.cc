@@ -70,6 +70,7 @@ void Reference::LoseReceiver(Request& request, End end, const Expected& to_sende
     request.receiver = nullptr;
     request.withheld = 0;
     request.response_is_owed = false;
+    OnQueued(request);
     return;
   }
   Write(*request.sender->peer, to_sender);
@@ -88,11 +89,11 @@ void Reference::Fault(Request& request, Peer& from, End end) {
   ResetBoth(request, end);
 }
 
-void Reference::ResetBoth(Request& request, End end) {
+void Reference::ResetBoth(Request& request, End end, uint32_t retry_after_ms) {
   for (const Slot* const side : {request.sender, request.receiver}) {
     if (side == nullptr) continue;
     Expected frame = StatusFrame(FrameType::kReset, side->number, request.id, end, request.attempt > 0);
-    frame.is_estimate = end == End::kQueueBytes || end == End::kQueueBytesTotal;
+    frame.status->set_retry_after_ms(retry_after_ms);
     Write(*side->peer, std::move(frame));
   }
   EndRequest(request, end);
@@ -101,6 +102,7 @@ void Reference::ResetBoth(Request& request, End end) {
 void Reference::EndRequest(Request& request, End end) {
   metrics_.Count(end);
   ++metrics_.requests_ended;
+  if (request.receiver == nullptr) paces_[request.channel].Count(now_, 1);
   for (Slot* const side : {request.sender, request.receiver}) {
     if (side == nullptr) continue;
     if (side->peer->is_leaving || is_draining_) Touch(*side->peer);
@@ -140,12 +142,12 @@ void Reference::Touch(Peer& peer) {
   if (std::find(touched_.begin(), touched_.end(), &peer) == touched_.end()) touched_.push_back(&peer);
 }
 
-void Reference::RefuseOperation(Peer& peer, uint16_t slot, const proto::Uuid& id, End end) {
+void Reference::RefuseOperation(Peer& peer, uint16_t slot, const proto::Uuid& id, End end, uint32_t retry_after_ms) {
   metrics_.Count(end);
   if (end != End::kStopping) peer.reset_tokens -= 1;
   CountOwed(peer);
   Expected frame = StatusFrame(FrameType::kReset, slot, id, end);
-  frame.is_estimate = end == End::kQueueCount || end == End::kQueueBytes || end == End::kQueueBytesTotal;
+  frame.status->set_retry_after_ms(retry_after_ms);
   Write(peer, std::move(frame));
 }
 

@@ -16,59 +16,9 @@ namespace flag = proto::flag;
 
 namespace {
 
-std::string BytesOf(const Frame& frame) {
-  return {reinterpret_cast<const char*>(frame.bytes().data()), frame.bytes().size()};
-}
-
 std::span<uint8_t> SpanOf(std::string& bytes) { return {reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()}; }
 
 }  // namespace
-
-// ---- Channels ------------------------------------------------------------------------------------------------------
-
-Reference::Slot* Reference::FindClient(const proto::Uuid& channel, const proto::Uuid& client) {
-  for (auto& [id, peer] : peers_) {
-    for (auto& [number, slot] : peer.slots) {
-      if (slot.channel == channel && slot.client == client) return &slot;
-    }
-  }
-  return nullptr;
-}
-
-size_t Reference::CountChannels() const {
-  std::vector<proto::Uuid> channels;
-  for (const auto& [id, peer] : peers_) {
-    for (const auto& [number, slot] : peer.slots) {
-      if (std::find(channels.begin(), channels.end(), slot.channel) == channels.end()) channels.push_back(slot.channel);
-    }
-  }
-  return channels.size();
-}
-
-bool Reference::HasReceiver(const proto::Uuid& channel) const {
-  for (const auto& [id, peer] : peers_) {
-    for (const auto& [number, slot] : peer.slots) {
-      if (slot.channel == channel && slot.has_received) return true;
-    }
-  }
-  return false;
-}
-
-std::vector<Reference::Request*> Reference::Queue(const proto::Uuid& channel) {
-  std::vector<Request*> queue;
-  for (auto at = requests_.lower_bound({channel, kNilUuid}); at != requests_.end() && at->first.first == channel;
-       ++at) {
-    if (at->second.receiver == nullptr) queue.push_back(&at->second);
-  }
-  std::sort(queue.begin(), queue.end(), [](const Request* a, const Request* b) { return a->arrival < b->arrival; });
-  return queue;
-}
-
-uint64_t Reference::HeldBytes() const {
-  uint64_t bytes = 0;
-  for (const auto& [key, request] : requests_) bytes += request.held_bytes();
-  return bytes;
-}
 
 // ---- Requests ------------------------------------------------------------------------------------------------------
 
@@ -95,7 +45,9 @@ End Reference::OnRequest(Peer& peer, Slot* slot, const Frame& frame) {
   }
   if (refusal != End::kNone) {
     ++metrics_.requests_refused;
-    RefuseOperation(peer, frame.slot(), frame.id(), refusal);
+    const bool is_full = refusal == End::kQueueCount || refusal == End::kQueueBytes || refusal == End::kQueueBytesTotal;
+    const uint32_t retry_after_ms = is_full ? RetryAfterMs(slot->channel, refusal, frame.bytes().size()) : 0;
+    RefuseOperation(peer, frame.slot(), frame.id(), refusal, retry_after_ms);
     return End::kNone;
   }
   ++metrics_.requests_accepted;
@@ -119,6 +71,7 @@ End Reference::OnRequest(Peer& peer, Slot* slot, const Frame& frame) {
   std::list<Slot*>& line = Line(slot->channel);
   if (line.empty()) {
     request.held.push_back(BytesOf(frame));
+    OnQueued(request);
     return End::kNone;
   }
   Assign(request, *line.front());
@@ -229,43 +182,8 @@ void Reference::PassResponse(Request& request, std::string bytes) {
   if (ends) EndRequest(request, End::kCompleted);
 }
 
-// ---- Copies for another receiver, and the queue --------------------------------------------------------------------
-
-bool Reference::MayMove(const Request& request) const {
-  return request.may_move && !is_draining_ && !request.response.has_started && request.attempt < limits_.attempts &&
-         request.request.cost <= limits_.initial_window_bytes / 2;
-}
-
-void Reference::Keep(Request& request, const Frame& frame) {
-  if (HeldBytes() + frame.bytes().size() > limits_.queue_bytes_total) request.may_move = false;
-  if (MayMove(request)) {
-    request.held.push_back(BytesOf(frame));
-  } else {
-    StopKeeping(request);
-  }
-}
-
-void Reference::StopKeeping(Request& request) {
-  request.held.clear();
-  if (request.withheld <= request.request.window) return;
-  request.request.window = request.withheld;
-  ++coverage_.windows_withheld;
-  TellWindow(request, flag::kRequest);
-}
-
-void Reference::Shed(proto::Uuid channel) {
-  for (;;) {
-    const std::vector<Request*> queue = Queue(channel);
-    uint64_t queued = 0;
-    for (const Request* const request : queue) queued += request->held_bytes();
-    End end = End::kNone;
-    if (queued > limits_.queue_bytes) end = End::kQueueBytes;
-    if (HeldBytes() > limits_.queue_bytes_total) end = End::kQueueBytesTotal;
-    if (end == End::kNone || queue.empty()) return;
-    ++coverage_.sheds;
-    ResetBoth(*queue.back(), end);
-  }
-}
+// ---- Handing out
+// -----------------------------------------------------------------------------------------------------
 
 void Reference::Assign(Request& request, Slot& receiver) {
   if (receiver.doing == Doing::kWaiting) StopWaiting(receiver);
@@ -425,6 +343,7 @@ void Reference::HandOutHeld(Slot& receiver) {
       ResetBoth(*oldest, End::kDeadline);
       continue;
     }
+    paces_[receiver.channel].Count(now_, 1);
     Assign(*oldest, receiver);
     HandOut(*oldest, receiver);
     if (!MayMove(*oldest)) oldest->held.clear();

@@ -157,7 +157,7 @@ std::string Reference::Differs(const Expected& expected, const Frame& frame) con
   if (status.end() != wanted.end()) return absl::StrCat("end ", status.end(), " where it is ", wanted.end());
   if (status.code() != wanted.code()) return absl::StrCat("code ", status.code(), " where it is ", wanted.code());
   if (status.may_have_run() != wanted.may_have_run()) return "may_have_run is not true to it";
-  if (!expected.is_estimate && status.retry_after_ms() != wanted.retry_after_ms()) return "another retry_after_ms";
+  if (status.retry_after_ms() != wanted.retry_after_ms()) return "another retry_after_ms";
   if (expected.has_words && status.message() != wanted.message()) return "other words";
   return status.message().empty() ? "no words" : "";
 }
