@@ -65,7 +65,8 @@ void World::ActBusy(Link& link, Actor& actor) {
   if (random_.OneIn(2)) Consume(link, actor);
   // Credit beyond what was taken, while the promise to the relay holds: never further than max_window_bytes.
   const uint64_t most_extra = limits_.max_window_bytes - limits_.initial_window_bytes;
-  if (actor.extra_given < most_extra && link.protocol->is_welcome() && random_.OneIn(8)) {
+  if (actor.extra_given < most_extra && link.protocol->is_welcome() &&
+      random_.OneIn(is_sender && actor.received == 0 ? 4 : 8)) {
     const uint64_t extra = random_.Between(1, most_extra - actor.extra_given);
     actor.extra_given += extra;
     link.protocol->Consumed(actor.slot, actor.exchange, extra);

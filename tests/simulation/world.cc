@@ -45,7 +45,7 @@ void World::DrawLimits() {
   limits_.max_channels = tight(6, 3, 65536);
   limits_.max_connections = tight(8, 3, 1000);
   limits_.max_unauthenticated = tight(8, 3, 1000);
-  if (random_.OneIn(2)) limits_.send_queue_mark_bytes = random_.Between(0, 10000);
+  if (random_.OneIn(2)) limits_.send_queue_mark_bytes = random_.Scaled(10000);
   if (random_.OneIn(6)) limits_.send_queue_bytes = random_.Between(1000, 200000);
   if (random_.OneIn(8)) limits_.send_queue_bytes_total = random_.Between(1000, 100000);
   limits_.control_frames_owed = tight(6, 3, 1000);
@@ -78,7 +78,7 @@ void World::DrawLinks() {
   };
   weights_[kTime] = random_.Between(1, 10);
   fault(kWild, 20);
-  fault(kStall, 4);
+  fault(kStall, 8);
   fault(kCut, 2);
   fault(kGoaway, 1);
   weights_[kResume] = weights_[kStall] == 0 ? 0 : random_.Between(1, 2);
