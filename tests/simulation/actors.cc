@@ -88,7 +88,10 @@ void World::ActBusy(Link& link, Actor& actor) {
     link.protocol->Reset(actor.slot, actor.exchange, status, random_.OneIn(2));
     ForgetOperation(actor);
   } else if (is_sender) {
-    SendMore(link, actor, random_.Scaled(200000));
+    // To the very bound of the queue now and then.
+    const uint64_t room = random_.OneIn(4) ? reference_->RoomInQueue(channels_[actor.channel]) : 0;
+    const bool may_fill = room > proto::kHeaderBytes && room < 100000;
+    SendMore(link, actor, may_fill ? room - proto::kHeaderBytes : random_.Scaled(200000));
   } else if (random_.OneIn(2)) {
     RespondMore(link, actor, random_.Scaled(200000));
   }

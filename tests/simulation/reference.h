@@ -74,6 +74,8 @@ class Reference {
   const Coverage& coverage() const { return coverage_; }
   // Whether somebody who is joined there has waited on the channel, or does.
   bool HasReceiver(const proto::Uuid& channel) const;
+  // What may still be held for its queue.
+  uint64_t RoomInQueue(const proto::Uuid& channel);
   // Whether somebody waits there now.
   bool HasWaiting(const proto::Uuid& channel) const {
     const auto line = lines_.find(channel);

@@ -93,6 +93,12 @@ uint32_t Reference::RetryAfterMs(const proto::Uuid& channel, End bound, uint64_t
   return pace.promised == now_ ? 0 : MillisecondsLeft(pace.promised);
 }
 
+uint64_t Reference::RoomInQueue(const proto::Uuid& channel) {
+  uint64_t queued = 0;
+  for (const Request* const request : Queue(channel)) queued += request->held_bytes();
+  return limits_.queue_bytes - std::min<uint64_t>(queued, limits_.queue_bytes);
+}
+
 uint64_t Reference::HeldBytes() const {
   uint64_t bytes = 0;
   for (const auto& [key, request] : requests_) bytes += request.held_bytes();

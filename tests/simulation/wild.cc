@@ -96,7 +96,7 @@ void World::Babble(Link& link) {
     const bool ends = type == FrameType::kEnd || (flags & flag::kFin) != 0;
     if (!is_request && ends && random_.OneIn(2)) flags = static_cast<uint8_t>(flags | flag::kReceive);
   }
-  const bool floods = type == FrameType::kChunk && random_.OneIn(20);
+  const bool floods = type == FrameType::kChunk && random_.OneIn(12);
   const std::string payload = floods ? std::string(60000, 'w') : WildPayload(type);
   const uint64_t times = floods ? random_.Between(2, 6) : 1;
   if (odd == kFlag) flags = static_cast<uint8_t>(flags ^ (1u << random_.Below(8)));
