@@ -17,7 +17,7 @@ struct SoakOptions {
   size_t receivers = 2;
   // How much more may be held at the end than after the first third. What an actor has allocated is told to the byte;
   // what its allocator keeps of that for thirty threads levels off within minutes.
-  uint64_t heap_growth_bytes = 64 * 1024;
+  uint64_t heap_growth_bytes = 8 * 1024;
   uint64_t relayd_growth_kib = 4 * 1024;
   uint64_t actor_growth_kib = 24 * 1024;
 };
