@@ -150,7 +150,6 @@ bool Search::RunStates() {
   seen_.insert(root_.Fingerprint());
   for (; !frontier.empty(); frontier.pop_front()) {
     const Node& node = frontier.front();
-    if (static_cast<int>(node.path.size()) == shape_.steps) continue;
     Model model = root_;
     steps_.clear();
     steps_in_turn_ = 0;
@@ -165,6 +164,7 @@ bool Search::RunStates() {
       steps_.pop_back();
       // Whoever of a kind acted first matters no more where the state is known.
       if (!seen_.insert(absl::StrCat(steps_in_turn_, child.Fingerprint())).second) continue;
+      if (static_cast<int>(steps_.size()) + 1 == shape_.steps) continue;
       frontier.push_back({node.path, static_cast<uint8_t>(node.acted | BitOf(event))});
       frontier.back().path.push_back(event);
     }
