@@ -23,6 +23,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr size_t kRefusalBytes = 160;  // what a single refusal may cost whatever drew it
+constexpr auto kPatience = std::chrono::minutes(1);
 constexpr size_t kReadBytes = 256 * 1024;
 
 double ThreadCpuSeconds() {
@@ -47,7 +48,9 @@ class Attacker {
     links_.resize(flood_.connections);
     Clock::time_point next_byte = begin;
     for (Link& link : links_) Open(link);
-    while (Clock::now() < end) {
+    const bool is_to_be_ended = !gives_up_early_ && !flood_.ends.empty() && flood_.close == Flood::Close::kNever;
+    const Clock::time_point give_up = begin + kPatience;
+    while (Clock::now() < end || (is_to_be_ended && toll_.ended < flood_.least_ended && Clock::now() < give_up)) {
       epoll_event ready[512];
       const int count = epoll_wait(poll_, ready, 512, 1);
       for (int i = 0; i < count; ++i) OnReady(*static_cast<Link*>(ready[i].data.ptr), ready[i].events);
@@ -133,10 +136,15 @@ class Attacker {
     Open(link);
   }
 
+  void OnEnded(Link& link) {
+    ++toll_.ended;
+    Reopen(link);
+  }
+
   void OnReady(Link& link, uint32_t events) {
     if (link.fd < 0) return;
-    if ((events & EPOLLIN) != 0 && !Read(link)) return Reopen(link);
-    if ((events & (EPOLLERR | EPOLLHUP)) != 0) return Reopen(link);
+    if ((events & EPOLLIN) != 0 && !Read(link)) return OnEnded(link);
+    if ((events & (EPOLLERR | EPOLLHUP)) != 0) return OnEnded(link);
     if ((events & EPOLLOUT) == 0) return;
     if (flood_.byte_interval_ms != 0) return WaitToWrite(link, false);
     if (!Write(link)) Reopen(link);

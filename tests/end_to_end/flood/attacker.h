@@ -34,6 +34,10 @@ struct Flood {
   enum class Close : uint8_t { kNever, kReset, kFin } close = Close::kNever;
   // relayd's flags for this flood.
   std::vector<std::string> flags = {};
+  uint64_t least_ended =
+      1;  // so many connections are ended by the other side before it is over, where `ends` names any
+  double least_seconds = 0;  // its ends take so long
+  bool is_long = false;      // only for --bench
   // The attacker waits more than it works, so that what its CPU draws says nothing.
   bool is_paced = false;
 };
@@ -42,14 +46,16 @@ struct Flood {
 struct Toll {
   double seconds = 0;
   double cpu_seconds = 0;
+  uint64_t ended = 0;        // of its connections, by the other side
   uint64_t connections = 0;  // opened
   uint64_t sent_bytes = 0;   // that the other side's system took
   uint64_t drawn_bytes = 0;  // that came back, read or not
   double most_excess = 0;    // the most of one connection: (drawn - 160) / sent
 };
 
-// Floods `port` for `seconds`. `gives_up_early`: where a connection has written all that it will, it is closed and not
-// held, for a port that never answers.
+// Floods `port` for `seconds`, and longer, up to a minute, until the other side has ended least_ended connections.
+// `gives_up_early`: where a connection has written all that it will, it is closed and not held, for a port that never
+// answers.
 Toll Attack(const Flood& flood, uint16_t port, double seconds, bool gives_up_early);
 
 }  // namespace flood

@@ -72,12 +72,19 @@ void AddHandshakes(std::vector<Flood>& floods) {
                     .opening = Always(slow),
                     .byte_interval_ms = 100,
                     .flags = {"--hello-timeout", "500ms"},
+                    .least_seconds = 1.5,
                     .is_paced = true});
   floods.push_back({.name = "4,000 bytes of a HELLO, then nothing, 1,000 connections",
                     .ends = {"hello_timeout"},
                     .connections = 1000,
                     .opening = Always(slow.substr(0, 4000)),
                     .flags = {"--hello-timeout", "500ms"},
+                    .least_seconds = 1.5,
+                    .is_paced = true});
+  floods.push_back({.name = "10,000 connections at once, held",
+                    .connections = 10000,
+                    .opening = Always(Hello()),
+                    .is_long = true,
                     .is_paced = true});
   floods.push_back({.name = "a HELLO of more than 4 KiB",
                     .ends = {"payload_too_large"},
@@ -107,24 +114,32 @@ void AddHandshakes(std::vector<Flood>& floods) {
 
 void AddControlFrames(std::vector<Flood>& floods) {
   const std::string ping = Frame(kPing, 0, 0, kNil, "12345678");
-  floods.push_back({.name = "PING", .opening = Always(Hello()), .block = Repeated(ping)});
   floods.push_back(
-      {.name = "PING over 64 connections", .connections = 64, .opening = Always(Hello()), .block = Repeated(ping)});
+      {.name = "PING", .ends = {"control_frames_per_second"}, .opening = Always(Hello()), .block = Repeated(ping)});
+  floods.push_back({.name = "PING over 64 connections",
+                    .ends = {"control_frames_per_second"},
+                    .connections = 64,
+                    .opening = Always(Hello()),
+                    .block = Repeated(ping)});
   floods.push_back({.name = "PING, the PONGs not read",
-                    .ends = {"control_frames_owed"},
+                    .ends = {"control_frames_per_second"},
                     .opening = Always(Hello()),
                     .block = Repeated(ping),
                     .reads = false});
-  floods.push_back(
-      {.name = "frames of an unknown type", .opening = Always(Hello()), .block = Repeated(Frame(kNoType, 0, 0, kNil))});
+  floods.push_back({.name = "frames of an unknown type",
+                    .ends = {"control_frames_per_second"},
+                    .opening = Always(Hello()),
+                    .block = Repeated(Frame(kNoType, 0, 0, kNil))});
   floods.push_back({.name = "late frames of unknown ids",
+                    .ends = {"control_frames_per_second"},
                     .opening = Joining(1),
                     .block = Repeated(Frame(kChunk, kRequest, 1, kRequestId))});
   floods.push_back({.name = "JOIN, LEAVE",
+                    .ends = {"control_frames_per_second"},
                     .opening = Always(Hello()),
                     .block = Repeated(Join(1, ClientId(0, 1), kChannel) + Leave(1, ClientId(0, 1)))});
   floods.push_back({.name = "JOIN, LEAVE, the echoes not read",
-                    .ends = {"control_frames_owed"},
+                    .ends = {"control_frames_per_second"},
                     .opening = Always(Hello()),
                     .block = Repeated(Join(1, ClientId(0, 1), kChannel) + Leave(1, ClientId(0, 1))),
                     .reads = false});
@@ -139,13 +154,39 @@ void AddControlFrames(std::vector<Flood>& floods) {
                       }
                       return frames;
                     }});
-  floods.push_back({.name = "a million clients", .connections = 256, .opening = Joining(kMaxClients)});
-  floods.push_back({.name = "RECEIVE, withdrawn", .opening = Joining(1), .block = Repeated(Receive(1) + Withdraw(1))});
+  floods.push_back({.name = "a million clients",
+                    .ends = {"max_clients", "resets_per_second"},
+                    .connections = 256,
+                    .opening = Joining(kMaxClients)});
+  floods.push_back({.name = "RECEIVE, withdrawn",
+                    .ends = {"control_frames_per_second"},
+                    .opening = Joining(1),
+                    .block = Repeated(Receive(1) + Withdraw(1))});
+  floods.push_back({.name = "EXTEND",
+                    .ends = {"control_frames_per_second"},
+                    .opening =
+                        [](uint64_t connection) {
+                          return Joined(connection, 2, MakeId(kKind + 2, connection)) + Receive(2) +
+                                 Request(1, kRequestId, 0, "", 60000);
+                        },
+                    .block = Repeated(Extend(2, kRequestId, 30000))});
+  floods.push_back({.name = "10,002 RECEIVEs whose wait ends at once",
+                    .connections = 3,
+                    .opening =
+                        [](uint64_t connection) {
+                          constexpr uint16_t kClients = 3334;
+                          std::string frames = Joined(connection, kClients);
+                          for (uint16_t slot = 1; slot <= kClients; ++slot) frames += ReceiveFor(slot, 500);
+                          return frames;
+                        },
+                    .is_long = true,
+                    .is_paced = true});
   floods.push_back({.name = "RECEIVE that does not wait, the answers not read",
                     .ends = {"control_frames_owed"},
                     .opening = Joining(1),
                     .block = Repeated(ReceiveFor(1, 0)),
-                    .reads = false});
+                    .reads = false,
+                    .flags = {"--control-frames-per-second", "0"}});
   floods.push_back({.name = "500 connections, each with a little of everything",
                     .connections = 500,
                     .opening = Joining(2),
@@ -187,7 +228,6 @@ void AddExchanges(std::vector<Flood>& floods) {
                     .opening = Joining(2),
                     .block = WithItself(Chunks(kInitialWindowBytes / (kHeaderBytes + 1), "x"))});
   floods.push_back({.name = "empty CHUNKs to a queue",
-                    .ends = {"resets_per_second"},
                     .opening = Joining(1),
                     .block = Request(1, kRequestId, 0) + Chunks(kInitialWindowBytes / kHeaderBytes, "") + reset});
   floods.push_back({.name = "WINDOW of one byte more",
@@ -197,6 +237,7 @@ void AddExchanges(std::vector<Flood>& floods) {
                     .opening = Joining(2),
                     .block = WithItself(OneByteWindows(/*with_chunks=*/true))});
   floods.push_back({.name = "WINDOW that says nothing new",
+                    .ends = {"control_frames_per_second"},
                     .opening =
                         [](uint64_t connection) {
                           return Joined(connection, 1, MakeId(kKind + 2, connection)) + Request(1, kRequestId, 0);
@@ -210,18 +251,24 @@ void AddExchanges(std::vector<Flood>& floods) {
   floods.push_back({.name = "requests and answers at full speed, nothing wrong",
                     .opening = Joining(2),
                     .block = Repeated(WithItself(""))});
+  // The first three fill the queue and hold it; whoever comes later finds it full.
   floods.push_back({.name = "requests to a full queue",
                     .ends = {"queue_count", "resets_per_second"},
-                    .connections = 4,
+                    .connections = 8,
                     .opening =
                         [](uint64_t connection) {
-                          std::string frames = Joined(connection, kMaxClients);
-                          for (uint16_t slot = 1; slot <= kMaxClients; ++slot) {
+                          if (connection >= 3) {
+                            return Joined(connection, 1) +
+                                   Repeated(Request(1, ClientId(connection, 0), kFin), size_t{128} * 1024);
+                          }
+                          constexpr uint16_t kRequests = 3334;
+                          std::string frames = Joined(connection, kRequests);
+                          for (uint16_t slot = 1; slot <= kRequests; ++slot) {
                             frames += Request(slot, ClientId(connection, slot), kFin);
                           }
                           return frames;
                         },
-                    .block = Repeated(Request(kMaxClients, kRequestId, kFin))});
+                    .least_ended = 200});
   // Slot 1 sends, slot 2 answers with as much as slot 1 lets it, on the one connection that does not read.
   const std::string body(kMaxPayloadBytes - kStartBlockBytes, 'x');
   floods.push_back({.name = "a sender that never reads its response",

@@ -97,7 +97,7 @@ Latency Pair::Take() {
   }
   if (us.empty()) return {};
   std::sort(us.begin(), us.end());
-  return {us.size(), us[us.size() / 2], us[us.size() * 99 / 100], us.back()};
+  return {us.size(), us[us.size() / 2], us[us.size() * 9 / 10], us[us.size() * 99 / 100], us.back()};
 }
 
 std::string Pair::Stop() {

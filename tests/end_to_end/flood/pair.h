@@ -18,6 +18,7 @@ namespace flood {
 struct Latency {
   size_t count = 0;
   double p50_us = 0;
+  double p90_us = 0;
   double p99_us = 0;
   double most_us = 0;
 };

@@ -90,6 +90,12 @@ std::string Response(uint16_t slot, const Id& id, unsigned flags, std::string_vi
   return Frame(kStart, kResponse | flags, slot, id, StartBlock(0) + std::string(body));
 }
 
+std::string Extend(uint16_t slot, const Id& id, uint32_t ms) {
+  std::string payload;
+  AppendBig(payload, ms);
+  return Frame(kExtend, 0, slot, id, payload);
+}
+
 std::string Window(uint16_t slot, const Id& id, Flag direction, uint64_t total) {
   std::string payload;
   AppendBig(payload, total);

@@ -61,6 +61,7 @@ std::string Withdraw(uint16_t slot);
 // `flags` beside the direction, as kFin.
 std::string Request(uint16_t slot, const Id& id, unsigned flags, std::string_view body = {}, uint32_t timeout_ms = 0);
 std::string Response(uint16_t slot, const Id& id, unsigned flags, std::string_view body = {});
+std::string Extend(uint16_t slot, const Id& id, uint32_t ms);
 std::string Window(uint16_t slot, const Id& id, Flag direction, uint64_t total);
 
 struct Header {
