@@ -7,12 +7,13 @@
 namespace relay::net {
 
 std::span<uint8_t> ReadBuffers::Room(size_t min_bytes) {
+  if (is_closed_) return Short();
   if (slab_ < slabs_.size() && kSlabBytes - used_bytes_ < min_bytes) {
     ++slab_;
     used_bytes_ = 0;
   }
   if (slab_ == slabs_.size()) {
-    if (slab_ == kSlabsPerTurn) return {};
+    if (slab_ == kSlabsPerTurn) return Short();
     slabs_.push_back(std::make_unique_for_overwrite<uint8_t[]>(kSlabBytes));
   }
   return std::span<uint8_t>(slabs_[slab_].get(), kSlabBytes).subspan(used_bytes_);
@@ -28,6 +29,8 @@ void ReadBuffers::Retire(std::unique_ptr<uint8_t[]> buffer) { retired_.push_back
 void ReadBuffers::EndTurn() {
   slab_ = 0;
   used_bytes_ = 0;
+  is_closed_ = false;
+  was_short_ = false;
   retired_.clear();
 }
 

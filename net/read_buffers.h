@@ -30,13 +30,30 @@ class ReadBuffers {
   // Keeps a buffer that views may still point into alive until the turn's end.
   void Retire(std::unique_ptr<uint8_t[]> buffer);
 
+  // No more is read in this turn.
+  void Close() { is_closed_ = true; }
+  // Whether the turn gave no room where some was asked for.
+  bool was_short() const { return was_short_; }
+
+  // Bounds what each connection reads in a turn, from now on.
+  void SetMostReadBytes(size_t bytes) { most_read_bytes_ = bytes; }
+  size_t most_read_bytes() const { return most_read_bytes_; }
+
   // Everything handed out is free again.
   void EndTurn();
 
  private:
+  std::span<uint8_t> Short() {
+    was_short_ = true;
+    return {};
+  }
+
   std::vector<std::unique_ptr<uint8_t[]>> slabs_;
   size_t slab_ = 0;        // Index of the slab in use; may be one past the last.
   size_t used_bytes_ = 0;  // Of that slab.
+  size_t most_read_bytes_ = kSlabBytes;
+  bool is_closed_ = false;
+  bool was_short_ = false;
   std::vector<std::unique_ptr<uint8_t[]>> retired_;
 };
 

@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <deque>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "net/handle.h"
 #include "net/input.h"
@@ -68,6 +70,51 @@ class BreakWatch {
 
 }  // namespace
 
+namespace {
+
+// Bytes in the order in which they came, in blocks, so that a long queue is neither moved nor twice as large as what it
+// holds. A value type.
+class Blocks {
+ public:
+  static constexpr size_t kBlockBytes = size_t{64} * 1024;
+
+  bool empty() const { return blocks_.empty(); }
+  size_t bytes() const { return bytes_; }
+
+  void Append(std::span<const uint8_t> bytes) {
+    bytes_ += bytes.size();
+    while (!bytes.empty()) {
+      if (blocks_.empty() || blocks_.back().size() == kBlockBytes) {
+        blocks_.emplace_back();
+        if (blocks_.size() > 1) blocks_.back().reserve(kBlockBytes);  // a short queue takes no more than it needs
+      }
+      const size_t count = std::min(bytes.size(), kBlockBytes - blocks_.back().size());
+      blocks_.back().append(reinterpret_cast<const char*>(bytes.data()), count);
+      bytes = bytes.subspan(count);
+    }
+  }
+
+  // The first `most` blocks.
+  std::vector<std::string> Take(size_t most) {
+    std::vector<std::string> taken;
+    for (; taken.size() < most && !blocks_.empty(); blocks_.pop_front()) {
+      bytes_ -= blocks_.front().size();
+      taken.push_back(std::move(blocks_.front()));
+    }
+    return taken;
+  }
+
+  void Clear() { *this = Blocks(); }
+
+ private:
+  std::deque<std::string> blocks_;
+  size_t bytes_ = 0;
+};
+
+constexpr size_t kBlocksPerWrite = 16;  // a megabyte, more than a socket takes at once
+
+}  // namespace
+
 // Everything that libuv may still refer to after the stream has been closed.
 class Stream::Io {
  public:
@@ -79,13 +126,14 @@ class Stream::Io {
   void SetHandler(Handler* handler) { handler_ = handler; }
   void StartReading();
   void StopReading();
+  void SetMostReadBytes(size_t bytes) { most_read_bytes_ = std::min(bytes, ReadBuffers::kSlabBytes); }
   void Write(std::span<const std::span<const uint8_t>> slices);
   void ShutdownWrite();
   // Deletes this, in the close callback.
   void Close();
 
   size_t unsent_bytes() const {
-    return (in_flight_.empty() ? 0 : uv_stream_get_write_queue_size(&uv_.stream)) + pending_.size();
+    return (in_flight_.empty() ? 0 : uv_stream_get_write_queue_size(&uv_.stream)) + pending_.bytes();
   }
   const Input& input() const { return input_; }
 
@@ -125,6 +173,7 @@ class Stream::Io {
   Input input_;
   uint64_t read_turn_ = 0;  // The turn that read_in_turn_bytes_ counts.
   size_t read_in_turn_bytes_ = 0;
+  size_t most_read_bytes_ = ReadBuffers::kSlabBytes;
   bool reading_ = false;     // As the user wants it.
   bool uv_reading_ = false;  // As libuv has been told; later than reading_ while kept bytes come again first.
   bool presenting_ = false;  // Inside OnBytes.
@@ -132,9 +181,9 @@ class Stream::Io {
   bool broken_ = false;               // Told so.
   std::optional<BreakWatch> breaks_;  // From the end of the input to the end of the output.
 
-  std::string in_flight_;  // libuv's until the write callback.
-  std::string pending_;    // Behind it.
-  bool shutdown_ = false;  // The user wants no more output.
+  std::vector<std::string> in_flight_;  // libuv's until the write callback.
+  Blocks pending_;                      // Behind it.
+  bool shutdown_ = false;               // The user wants no more output.
   int write_error_ = 0;
   bool write_error_untold_ = false;
   bool closed_ = false;
@@ -186,7 +235,8 @@ void Stream::Io::GiveRoom(uv_buf_t* buffer) {
     read_turn_ = loop_.turn();
     read_in_turn_bytes_ = 0;
   }
-  const std::span<uint8_t> room = input_.Room(ReadBuffers::kSlabBytes - read_in_turn_bytes_);
+  const size_t most = std::min(most_read_bytes_, loop_.read_buffers().most_read_bytes());
+  const std::span<uint8_t> room = input_.Room(most - std::min(most, read_in_turn_bytes_));
   buffer->base = reinterpret_cast<char*>(room.data());
   buffer->len = room.size();
 }
@@ -232,8 +282,7 @@ void Stream::Io::Write(std::span<const std::span<const uint8_t>> slices) {
   for (const std::span<const uint8_t> slice : slices) {
     const size_t skip = std::min(taken_bytes, slice.size());
     taken_bytes -= skip;
-    const auto rest = slice.subspan(skip);
-    pending_.append(reinterpret_cast<const char*>(rest.data()), rest.size());
+    pending_.Append(slice.subspan(skip));
   }
   if (in_flight_.empty() && !pending_.empty()) StartWrite();
 }
@@ -266,16 +315,18 @@ size_t Stream::Io::TryWrite(std::span<const std::span<const uint8_t>> slices) {
 }
 
 void Stream::Io::StartWrite() {
-  in_flight_.swap(pending_);
-  uv_buf_t buffer;
-  buffer.base = in_flight_.data();
-  buffer.len = in_flight_.size();
+  in_flight_ = pending_.Take(kBlocksPerWrite);
+  uv_buf_t buffers[kBlocksPerWrite];
+  for (size_t i = 0; i < in_flight_.size(); ++i) {
+    buffers[i].base = in_flight_[i].data();
+    buffers[i].len = in_flight_[i].size();
+  }
   write_request_.data = this;
-  const int result = uv_write(&write_request_, &uv_.stream, &buffer, 1, [](uv_write_t* request, int status) {
-    static_cast<Io*>(request->data)->OnWritten(status);
-  });
+  const int result =
+      uv_write(&write_request_, &uv_.stream, buffers, static_cast<unsigned>(in_flight_.size()),
+               [](uv_write_t* request, int status) { static_cast<Io*>(request->data)->OnWritten(status); });
   if (result != 0) {
-    std::string().swap(in_flight_);
+    in_flight_.clear();
     FailWrite(result);
   }
 }
@@ -283,23 +334,18 @@ void Stream::Io::StartWrite() {
 void Stream::Io::OnWritten(int result) {
   in_flight_.clear();
   if (closed_) return;
-  if (result < 0) {
-    std::string().swap(in_flight_);
-    return FailWrite(result);
-  }
+  if (result < 0) return FailWrite(result);
   if (!pending_.empty()) {
     StartWrite();
-  } else {
-    std::string().swap(in_flight_);
-    std::string().swap(pending_);
-    if (shutdown_) StartShutdown();
+  } else if (shutdown_) {
+    StartShutdown();
   }
   handler_->OnSent();
 }
 
 void Stream::Io::FailWrite(int result) {
   if (write_error_ != 0) return;
-  std::string().swap(pending_);
+  pending_.Clear();
   write_error_ = result;
   write_error_untold_ = true;
   ScheduleSoon();
@@ -369,6 +415,10 @@ void Stream::StartReading() {
 
 void Stream::StopReading() {
   if (io_ != nullptr) io_->StopReading();
+}
+
+void Stream::SetMostReadBytes(size_t bytes) {
+  if (io_ != nullptr) io_->SetMostReadBytes(bytes);
 }
 
 void Stream::Write(std::span<const std::span<const uint8_t>> slices) {

@@ -57,6 +57,9 @@ class Stream {
   void StartReading();
   void StopReading();
 
+  // At most so many bytes are read in a turn; ReadBuffers::kSlabBytes where nothing is said.
+  void SetMostReadBytes(size_t bytes);
+
   // Sends the slices, in order, as one. What the system does not take at once is copied, so the slices need live no
   // longer than this call. Dropped after ShutdownWrite(), Close() or a failed write.
   void Write(std::span<const std::span<const uint8_t>> slices);

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -60,16 +61,26 @@ class Daemon {
   // Asked behind whatever was done for a connection, or for none (0): it ends where memory ran short in that.
   void CheckMemory(ConnectionId id);
   void CarryOut(const Effect& effect);
+  // A connection has made so much work in this turn.
+  void OnWork(uint32_t work);
+  // Says who reads in the next turn.
+  void ShareOut();
   void Log(const Notice& notice);
 
   net::Loop& loop_;
   const std::shared_ptr<spdlog::logger> log_;
   MemoryReserve reserve_;
   bool is_short_of_memory_ = false;
+  const uint32_t frames_per_turn_;
   Relay relay_;
   net::Timer timer_;                    // only wakes the loop: what is due is done at the end of every turn
   std::optional<absl::Time> timer_at_;  // nothing once it has fired
   std::vector<std::unique_ptr<net::Listener>> listeners_;
+  // Connections that had more to say than a turn gives them: who was put off first goes on first.
+  std::deque<ConnectionId> put_off_;
+  size_t put_off_bytes_ = 0;
+  std::vector<ConnectionId> readers_of_much_;  // in this turn
+  uint32_t work_in_turn_ = 0;
   absl::flat_hash_map<ConnectionId, std::unique_ptr<Link>> links_;
   std::vector<Link*> written_;  // in this turn
   std::function<void()> stopped_;

@@ -40,6 +40,7 @@ constexpr std::array<EndInfo, kEndCount> kEnds = {{
     {Code::kAborted, "taken_over", "a later JOIN with the same key took the client over"},
     {Code::kAlreadyExists, "client_live", "a client with this id is live on the channel"},
     {Code::kResourceExhausted, "client_limit", "the connection has max_clients_per_connection"},
+    {Code::kResourceExhausted, "max_clients", "the server has max_clients"},
     {Code::kResourceExhausted, "channel_limit", "the server has max_channels"},
 
     {Code::kOk, "peer_closed", "the peer closed the connection"},
@@ -68,6 +69,8 @@ constexpr std::array<EndInfo, kEndCount> kEnds = {{
     {Code::kResourceExhausted, "max_unauthenticated", "the server waits for HELLO on max_unauthenticated connections"},
     {Code::kResourceExhausted, "frames_per_second", "the connection sends more than frames_per_second"},
     {Code::kResourceExhausted, "resets_per_second", "the connection resets, or draws errors, too often"},
+    {Code::kResourceExhausted, "control_frames_per_second",
+     "the connection joins, leaves, asks or sends what is dropped too often"},
 }};
 
 }  // namespace

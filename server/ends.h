@@ -44,6 +44,7 @@ enum class End : uint8_t {
   kTakenOver,
   kClientLive,
   kClientLimit,
+  kMaxClients,
   kChannelLimit,
   // Of a connection.
   kPeerClosed,
@@ -70,9 +71,10 @@ enum class End : uint8_t {
   kMaxUnauthenticated,
   kFramesPerSecond,
   kResetsPerSecond,
+  kControlFramesPerSecond,
 };
 
-inline constexpr size_t kEndCount = static_cast<size_t>(End::kResetsPerSecond) + 1;
+inline constexpr size_t kEndCount = static_cast<size_t>(End::kControlFramesPerSecond) + 1;
 
 struct EndInfo {
   absl::StatusCode code;

@@ -343,7 +343,10 @@ End Exchanges::OnWindow(Client* client, Frame frame) {
     Fault(*exchange, *client->session, End::kWindowTooFar);
     return End::kNone;
   }
-  if (window <= std::max(stream.window, is_request ? exchange->withheld_window : 0)) return End::kNone;
+  if (window <= std::max(stream.window, is_request ? exchange->withheld_window : 0)) {
+    client->session->control_tokens -= Session::kDropped;
+    return End::kNone;
+  }
   if (is_request && IsRedeliverable(*exchange)) {
     exchange->withheld_window = window;
     return End::kNone;
@@ -384,6 +387,7 @@ End Exchanges::OnReceive(Session& session, Client* client, Frame frame) {
                  receive.has_wait_ms() ? std::optional<uint32_t>(receive.wait_ms()) : std::nullopt);
     return End::kNone;
   }
+  session.control_tokens -= 1;
   if (client->operation == registry::Operation::kWaiting) StopWaiting(*client);
   v1::Receive echo;
   echo.set_withdraw(true);
@@ -416,6 +420,7 @@ void Exchanges::BeginReceive(Session& session, Client* client, uint16_t slot, st
   channel.Wait(*client);
   if (!wait_ms.has_value()) return;
   if (*wait_ms == 0) {
+    session.control_tokens -= Session::kDropped;
     WaitOver(*client);
   } else {
     wheel_.Set(client->wait_over, now_ + absl::Milliseconds(*wait_ms));

@@ -30,17 +30,23 @@ struct Limits {
   uint32_t max_unauthenticated = 1024;               // connections whose HELLO has not come
   uint32_t hello_bytes = 4 * kKiB;                   // held for each of those
   absl::Duration hello_timeout = absl::Seconds(10);  // from accept, whatever trickles in
-  size_t send_queue_bytes = 64 * kMiB;               // queued toward a peer that does not read; past it the peer is cut
-  size_t send_queue_bytes_total = 512 * kMiB;        // of all of those, as much as the queues hold; the largest are cut
-  size_t send_queue_mark_bytes = 1 * kMiB;           // from here on WINDOWs to the peer wait, only the newest is kept
-  uint32_t control_frames_owed = 1000;               // answers queued toward a peer that asks and does not read
-  absl::Duration linger_time = absl::Seconds(2);     // to let the last words arrive before a connection closes
-  size_t linger_bytes = 256 * kKiB;                  // thrown away meanwhile
-  uint32_t frames_per_second = 0;                    // of one connection; 0: credit and the queues are bound enough
-  uint32_t resets_per_second = 33;                   // of one connection: RESETs it sends and errors that it draws,
-  uint32_t reset_burst = 1000;                       // after so many at once
+  size_t send_queue_bytes = 32 * kMiB;            // queued toward a peer that does not read: two of the largest windows
+  size_t send_queue_bytes_total = 512 * kMiB;     // of all of those, as much as the queues hold; the largest are cut
+  size_t send_queue_mark_bytes = 1 * kMiB;        // from here on WINDOWs to the peer wait, only the newest is kept
+  uint32_t control_frames_owed = 1000;            // answers queued toward a peer that asks and does not read
+  absl::Duration linger_time = absl::Seconds(2);  // to let the last words arrive before a connection closes
+  size_t linger_bytes = 256 * kKiB;               // thrown away meanwhile
+  uint32_t frames_per_second = 0;                 // of one connection; 0: credit and the queues are bound enough
+  uint32_t frames_per_turn = 1024;                // of one connection before others have their turn: some 50 us
+  uint32_t resets_per_second = 33;                // of one connection: RESETs it sends and errors that it draws,
+  uint32_t reset_burst = 1000;                    // after so many at once
 
   absl::Duration drain_timeout = absl::Seconds(25);  // orchestrators kill 30 s after SIGTERM
+
+  uint32_t control_frames_per_second = 4096;  // of one connection: JOIN, LEAVE, PING, withdrawals; what is only dropped
+                                              // counts an eighth. A pool of max_clients_per_connection a second
+  uint32_t control_frame_burst = 16384;       // such a pool withdraws, leaves and joins again at once
+  uint32_t max_clients = 131072;              // on all connections, 32 such pools; some 250 bytes each
 
   // Channels and queues.
   uint32_t max_channels = 65536;

@@ -187,9 +187,17 @@ void AddLimits(CLI::App& app, Limits& limits) {
              "how long what is assigned may run on after SIGTERM; orchestrators kill after 30 s");
   flags.Count("frames-per-second", limits.frames_per_second, 0, kMostCount,
               "frames that one connection may send; 0: credit and the queues are bound enough");
+  flags.Count("frames-per-turn", limits.frames_per_turn, 1, kMostCount,
+              "small frames of one connection that are worked on before the others have their turn; 50 us");
   flags.Count("resets-per-second", limits.resets_per_second, 0, kMostCount,
               "RESETs that one connection may send and errors that it may draw; 0: any number");
   flags.Count("reset-burst", limits.reset_burst, 1, kMostCount, "so many of them at once");
+
+  flags.Count("control-frames-per-second", limits.control_frames_per_second, 0, kMostCount,
+              "JOIN, LEAVE, PING and withdrawals that one connection may send, and eight times as many that are only "
+              "dropped; 0: any number");
+  flags.Count("control-frame-burst", limits.control_frame_burst, 1, kMostCount, "so many of them at once");
+  flags.Count("max-clients", limits.max_clients, 1, kMostCount, "clients joined on all connections; 250 bytes each");
 
   flags.Group("Limits of channels");
   flags.Count("max-channels", limits.max_channels, 1, kMostCount, "channels that somebody has joined");

@@ -13,6 +13,38 @@ using proto::Frame;
 using proto::FrameType;
 using State = Session::State;
 
+namespace {
+
+// What a peer says behind its end is read and thrown away at the pace of small frames.
+constexpr size_t kThrownAwayBytesPerWork = 32;
+
+// How much work a frame makes, in units of what a small one that is handed on does.
+uint32_t WorkOf(const Frame& frame) {
+  if (!frame.has_known_type()) return 1;
+  switch (frame.type()) {
+    case FrameType::kHello:
+    case FrameType::kJoin:
+    case FrameType::kLeave:
+    case FrameType::kReset:
+      return 4;
+    case FrameType::kStart:
+      return 3;
+    case FrameType::kWelcome:
+    case FrameType::kReceive:
+    case FrameType::kChunk:
+    case FrameType::kEnd:
+    case FrameType::kWindow:
+    case FrameType::kPing:
+    case FrameType::kPong:
+    case FrameType::kGoaway:
+    case FrameType::kExtend:
+      return 1;
+  }
+  return 1;
+}
+
+}  // namespace
+
 Relay::Relay(const Limits& limits, const proto::Uuid& server_id, absl::Time start)
     : limits_(limits),
       server_id_(server_id),
@@ -25,12 +57,6 @@ Relay::Relay(const Limits& limits, const proto::Uuid& server_id, absl::Time star
 
 Relay::~Relay() {
   for (auto& [id, session] : sessions_) RemoveClients(session->slots.All());
-}
-
-size_t Relay::client_count() const {
-  size_t count = 0;
-  for (const auto& [id, session] : sessions_) count += session->slots.size();
-  return count;
 }
 
 Session* Relay::Find(ConnectionId id) {
@@ -52,6 +78,7 @@ ConnectionId Relay::OnOpen(std::string peer, absl::Time now) {
   constexpr double kNoBound = std::numeric_limits<double>::infinity();
   session.frame_tokens = limits_.frames_per_second == 0 ? kNoBound : limits_.frames_per_second;
   session.reset_tokens = limits_.resets_per_second == 0 ? kNoBound : limits_.reset_burst;
+  session.control_tokens = limits_.control_frames_per_second == 0 ? kNoBound : limits_.control_frame_burst;
   sessions_.emplace(id, std::move(owned));
   ++live_;
   ++unauthenticated_;
@@ -70,7 +97,7 @@ ConnectionId Relay::OnOpen(std::string peer, absl::Time now) {
   return id;
 }
 
-size_t Relay::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now) {
+size_t Relay::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now, uint32_t& work) {
   SetNow(now);
   Session* const session = Find(id);
   if (session == nullptr) return bytes.size();
@@ -89,6 +116,10 @@ size_t Relay::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now)
     }
   }
   while (session->is_live()) {
+    if (work == 0) {
+      ++metrics_.put_off;
+      return taken;
+    }
     const uint32_t most =
         session->state == State::kOpen
             ? limits_.max_payload_bytes
@@ -100,11 +131,13 @@ size_t Relay::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now)
     End end = End::kPayloadTooLarge;
     if (decoded == proto::Decoded::kFrame) {
       taken += frame.bytes().size();
+      work -= std::min(work, WorkOf(frame));
       end = OnFrame(*session, frame, words);
     }
     if (end != End::kNone) Refuse(*session, end, words);
   }
   if (session->state == State::kLingering) {
+    work -= static_cast<uint32_t>(std::min<size_t>(work, (bytes.size() - taken) / kThrownAwayBytesPerWork));
     session->lingered_bytes += bytes.size() - taken;
     if (session->lingered_bytes > limits_.linger_bytes) Finish(*session, session->end, State::kGone);
   }
@@ -227,6 +260,7 @@ void Relay::RemoveClient(Client& client) {
   exchanges_.HandOutGivenBack();
   registry_.Remove(client);
   client.session->slots.Remove(client.slot);
+  --clients_;
 }
 
 void Relay::RemoveClients(const std::vector<Client*>& clients) {
@@ -392,12 +426,14 @@ void Relay::EndTurn() {
 std::string Relay::Check() const {
   if (std::string broken = registry_.Check(); !broken.empty()) return broken;
   uint32_t unauthenticated = 0;
+  uint32_t clients = 0;
   uint64_t held_bytes = 0;
   size_t unsent_bytes = 0;
   for (const auto& [id, session] : sessions_) {
     unsent_bytes += session->unsent_bytes;
     if (session->is_live() && session->state != State::kOpen) ++unauthenticated;
     if (session->state != State::kOpen && session->slots.size() != 0) return "a connection without WELCOME has clients";
+    clients += static_cast<uint32_t>(session->slots.size());
     if (session->slots.size() > limits_.max_clients_per_connection) return "a connection has too many clients";
     size_t busy = 0;
     for (const Client* const client : session->slots.All()) {
@@ -416,6 +452,7 @@ std::string Relay::Check() const {
     if (busy != session->exchanges) return "a connection's exchanges are miscounted";
   }
   if (unauthenticated != unauthenticated_) return "connections without HELLO are miscounted";
+  if (clients != clients_) return "the clients of all connections are miscounted";
   if (unsent_bytes != send_queues_.total_bytes()) return "the bytes of all send queues are miscounted";
   if (unsent_bytes > limits_.send_queue_bytes_total) return "the send queues hold too many bytes";
   if (held_bytes != metrics_.held_bytes) return "the held bytes of all exchanges are miscounted";

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -55,7 +56,13 @@ class Relay {
   ConnectionId OnOpen(std::string peer, absl::Time now);
   // Bytes have come. Returns how many were taken; the rest is the beginning of a frame, to be given again in front of
   // what comes next.
-  size_t OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now);
+  size_t OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now) {
+    uint32_t work = std::numeric_limits<uint32_t>::max();
+    return OnBytes(id, bytes, now, work);
+  }
+  // The same, and does no more than `work`, which becomes what is left of it. A frame is one, or a few where it makes
+  // more work. At 0 the rest may hold whole frames, and wants to be given again when the others have had their turn.
+  size_t OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now, uint32_t& work);
   // No more bytes will come. `is_broken`: the connection failed and can take none either.
   void OnInputEnd(ConnectionId id, bool is_broken, absl::Time now);
   // So many bytes of earlier turns are not yet sent.
@@ -84,7 +91,7 @@ class Relay {
   size_t unsent_bytes() const { return send_queues_.total_bytes(); }
   size_t connection_count() const { return sessions_.size(); }
   size_t channel_count() const { return registry_.channel_count(); }
-  size_t client_count() const;
+  size_t client_count() const { return clients_; }
 
   // The first broken invariant of all state, in words; empty where all hold. O(everything), for tests.
   std::string Check() const;
@@ -148,6 +155,7 @@ class Relay {
   ConnectionId last_id_ = 0;
   uint32_t live_ = 0;             // of the sessions
   uint32_t unauthenticated_ = 0;  // of the live ones
+  uint32_t clients_ = 0;          // joined, on all sessions
   bool is_draining_ = false;
   bool is_short_of_memory_ = false;
   Deadline drain_over_{Deadline::Of::kRelay, this};

@@ -43,6 +43,7 @@ End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
   }
   if (!frame.has_known_type()) {
     ++metrics_.unknown_frames;
+    session.control_tokens -= Session::kDropped;
     return CheckTokens(session);
   }
   if (const proto::HeaderFault fault = proto::CheckHeader(frame); fault != proto::HeaderFault::kNone) {
@@ -50,6 +51,7 @@ End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
     return End::kBadHeader;
   }
   End end = End::kNone;
+  const uint64_t late_frames = metrics_.late_frames;
   switch (frame.type()) {
     case FrameType::kHello:
       end = OnHello(session, frame);
@@ -83,12 +85,14 @@ End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
       end = exchanges_.OnReset(session, session.slots.Find(frame.slot()), frame);
       break;
     case FrameType::kExtend:
+      session.control_tokens -= Session::kDropped;
       end = exchanges_.OnExtend(session.slots.Find(frame.slot()), frame);
       break;
     case FrameType::kPing:
       end = OnPing(session, frame);
       break;
     case FrameType::kPong:
+      session.control_tokens -= Session::kDropped;
       end = frame.payload().size() == proto::kPingBytes ? End::kNone : End::kMalformed;
       break;
     case FrameType::kGoaway:
@@ -96,6 +100,7 @@ End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
       break;
   }
   if (end != End::kNone || !session.is_live()) return end;
+  if (metrics_.late_frames != late_frames) session.control_tokens -= Session::kDropped;
   if (end = CheckTokens(session); end != End::kNone) return end;
   if (session.control_frames_owed > limits_.control_frames_owed) return End::kControlFramesOwed;
   return End::kNone;
@@ -106,12 +111,15 @@ void Relay::RefillTokens(Session& session) {
   session.tokens_at = now_;
   const double frames = limits_.frames_per_second;
   session.frame_tokens = std::min(std::max(session.frame_tokens, frames), session.frame_tokens + seconds * frames);
+  const double most_control = std::max<double>(session.control_tokens, limits_.control_frame_burst);
+  session.control_tokens = std::min(most_control, session.control_tokens + seconds * limits_.control_frames_per_second);
   const double most_resets = std::max<double>(session.reset_tokens, limits_.reset_burst);
   session.reset_tokens = std::min(most_resets, session.reset_tokens + seconds * limits_.resets_per_second);
 }
 
 End Relay::CheckTokens(const Session& session) {
   if (session.frame_tokens < 0) return End::kFramesPerSecond;
+  if (session.control_tokens < 0) return End::kControlFramesPerSecond;
   return session.reset_tokens < 0 ? End::kResetsPerSecond : End::kNone;
 }
 
@@ -140,6 +148,7 @@ End Relay::OnHello(Session& session, Frame frame) {
 }
 
 End Relay::OnJoin(Session& session, Frame frame, std::string_view& words) {
+  session.control_tokens -= 1;
   v1::Join join;
   if (!proto::ParseMessage(frame.payload_text(), join)) return End::kMalformed;
   const std::optional<proto::Uuid> client_id = proto::UuidFromBytes(join.client_id());
@@ -172,6 +181,8 @@ End Relay::OnJoin(Session& session, Frame frame, std::string_view& words) {
     refusal = End::kClientLive;
   } else if (session.slots.size() >= limits_.max_clients_per_connection) {
     refusal = End::kClientLimit;
+  } else if (live == nullptr && clients_ >= limits_.max_clients) {
+    refusal = End::kMaxClients;
   } else if (channel == nullptr && registry_.channel_count() >= limits_.max_channels) {
     refusal = End::kChannelLimit;
   }
@@ -193,10 +204,12 @@ End Relay::OnJoin(Session& session, Frame frame, std::string_view& words) {
   client->takeover_key = join.key();
   registry_.Open(*channel_id).AddClient(*client);
   session.slots.Add(std::move(client));
+  ++clients_;
   return End::kNone;
 }
 
 End Relay::OnLeave(Session& session, Frame frame) {
+  session.control_tokens -= 1;
   Client* const client = session.slots.Find(frame.slot());
   if (client == nullptr || client->id != frame.id()) {
     ++metrics_.late_frames;
@@ -212,6 +225,7 @@ End Relay::OnLeave(Session& session, Frame frame) {
 }
 
 End Relay::OnPing(Session& session, Frame frame) {
+  session.control_tokens -= 1;
   if (frame.payload().size() != proto::kPingBytes) return End::kMalformed;
   Effects::CountOwed(session);
   effects_.SendPayload(session, FrameType::kPong, 0, 0, proto::kNilUuid, frame.payload());

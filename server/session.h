@@ -104,6 +104,9 @@ struct Session {
     kGone,       // to be closed at the end of the turn
   };
 
+  // What a frame that is only dropped, or answered from what is known, takes of control_tokens.
+  static constexpr double kDropped = 1.0 / 8;
+
   Session(ConnectionId its_id, std::string its_peer) : id(its_id), peer(std::move(its_peer)) {}
 
   bool is_live() const { return state < State::kLingering; }
@@ -136,6 +139,7 @@ struct Session {
   size_t lingered_bytes = 0;
   double frame_tokens = 0;  // below zero: overspent
   double reset_tokens = 0;
+  double control_tokens = 0;
   absl::Time tokens_at;
 };
 

@@ -141,5 +141,17 @@ TEST(InputTest, HasNoRoomWhenTheTurnHasUsedUpItsSlabs) {
   EXPECT_EQ(input.Room(100).size(), 100u);
 }
 
+TEST(ReadBuffers, GiveNoRoomInATurnThatWasClosed) {
+  ReadBuffers buffers;
+  EXPECT_FALSE(buffers.Room(1).empty());
+  EXPECT_FALSE(buffers.was_short());
+  buffers.Close();
+  EXPECT_TRUE(buffers.Room(1).empty());
+  EXPECT_TRUE(buffers.was_short());
+  buffers.EndTurn();
+  EXPECT_FALSE(buffers.was_short());
+  EXPECT_FALSE(buffers.Room(1).empty());
+}
+
 }  // namespace
 }  // namespace relay::net

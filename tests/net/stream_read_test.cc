@@ -71,6 +71,34 @@ TEST_P(StreamReadTest, ReadsAtMostOneSlabInATurn) {
   EXPECT_LE(most_in_turn, ReadBuffers::kSlabBytes);
 }
 
+TEST_P(StreamReadTest, NoMoreIsReadInATurnThanWasSaid) {
+  for (const bool of_all : {false, true}) {
+    Connected c(GetParam());
+    constexpr size_t kMostBytes = size_t{32} * 1024;
+    if (of_all) {
+      c.loop->read_buffers().SetMostReadBytes(kMostBytes);
+    } else {
+      c.stream->SetMostReadBytes(kMostBytes);
+    }
+    size_t in_turn = 0;
+    size_t most_in_turn = 0;
+    c.handler.consume = [&in_turn](std::span<uint8_t> bytes) {
+      in_turn += bytes.size();
+      return bytes.size();
+    };
+    const std::string text = Pattern(size_t{100} * 1024);
+    c.peer->Send(text);
+    c.loop->SetTurnEnd([&] {
+      most_in_turn = std::max(most_in_turn, in_turn);
+      in_turn = 0;
+      if (c.handler.received.size() == text.size()) c.loop->Stop();
+    });
+    c.loop->Run();
+    EXPECT_EQ(c.handler.received, text);
+    EXPECT_EQ(most_in_turn, kMostBytes) << of_all;
+  }
+}
+
 TEST_P(StreamReadTest, EndsWithOkWhenThePeerEnds) {
   Connected c(GetParam());
   c.peer->Send("last words");

@@ -309,6 +309,8 @@ End Reference::OnJoin(Peer& peer, const Frame& frame) {
     refusal = End::kClientLive;
   } else if (peer.slots.size() >= limits_.max_clients_per_connection) {
     refusal = End::kClientLimit;
+  } else if (live == nullptr && CountClients() >= limits_.max_clients) {
+    refusal = End::kMaxClients;
   } else if (!HasClients(*channel) && CountChannels() >= limits_.max_channels) {
     refusal = End::kChannelLimit;
   }

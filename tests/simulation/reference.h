@@ -220,6 +220,7 @@ class Reference {
   // Channels.
   Slot* FindClient(const proto::Uuid& channel, const proto::Uuid& client);
   size_t CountChannels() const;
+  size_t CountClients() const;
   std::vector<Request*> Queue(const proto::Uuid& channel);  // oldest first
   uint64_t HeldBytes() const;
   bool HasClients(const proto::Uuid& channel) const;

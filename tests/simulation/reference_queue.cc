@@ -23,6 +23,12 @@ Reference::Slot* Reference::FindClient(const proto::Uuid& channel, const proto::
   return nullptr;
 }
 
+size_t Reference::CountClients() const {
+  size_t clients = 0;
+  for (const auto& [id, peer] : peers_) clients += peer.slots.size();
+  return clients;
+}
+
 size_t Reference::CountChannels() const {
   std::vector<proto::Uuid> channels;
   for (const auto& [id, peer] : peers_) {

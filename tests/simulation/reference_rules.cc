@@ -72,6 +72,8 @@ absl::StatusCode Reference::CodeOf(End end) {
     case End::kMaxUnauthenticated:
     case End::kFramesPerSecond:
     case End::kResetsPerSecond:
+    case End::kMaxClients:
+    case End::kControlFramesPerSecond:
       return Code::kResourceExhausted;
     case End::kSenderReset:
     case End::kSenderLost:

@@ -43,6 +43,8 @@ void World::DrawLimits() {
   if (random_.OneIn(3)) limits_.queue_bytes = random_.Between(100, 100000);
   if (random_.OneIn(4)) limits_.queue_bytes_total = random_.Between(100, 200000);
   limits_.max_channels = tight(6, 3, 65536);
+  limits_.max_clients = tight(8, 6, 1000);
+  limits_.control_frames_per_second = 0;  // the reference does not count them; fairness_test does
   limits_.max_connections = tight(8, 3, 1000);
   limits_.max_unauthenticated = tight(8, 3, 1000);
   if (random_.OneIn(2)) limits_.send_queue_mark_bytes = random_.Scaled(10000);

@@ -1,0 +1,174 @@
+// What one connection may make the core do before others have their turn.
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "driver.h"
+
+namespace relay::server {
+namespace {
+
+using proto::FrameType;
+using proto::Uuid;
+
+std::string Pong() { return FrameOf(FrameType::kPong, 0, 0, proto::kNilUuid, "12345678"); }
+
+// Gives `frames` with `work`; what was taken, in bytes. `work` becomes what is left.
+size_t Give(Driver& driver, const Peer& peer, std::string& frames, uint32_t& work) {
+  const std::span<uint8_t> bytes(reinterpret_cast<uint8_t*>(frames.data()), frames.size());
+  const size_t taken = driver.relay().OnBytes(peer.connection(), bytes, driver.now(), work);
+  driver.InOneTurn([] {});
+  return taken;
+}
+
+TEST(Fairness, NoMoreFramesAreTakenThanTheWorkAllows) {
+  for (const uint32_t count : {9u, 10u, 11u}) {
+    Driver driver;
+    Peer& peer = driver.Open();
+    std::string frames;
+    for (uint32_t i = 0; i < count; ++i) frames += Pong();
+    uint32_t work = 10;
+    EXPECT_EQ(Give(driver, peer, frames, work), std::min(count, 10u) * Pong().size()) << count;
+    EXPECT_EQ(work, 10 - std::min(count, 10u)) << count;
+    EXPECT_EQ(driver.metrics().put_off, count > 9 ? 1u : 0u) << count;
+    if (count == 11) {
+      frames.erase(0, 10 * Pong().size());
+      work = 10;
+      EXPECT_EQ(Give(driver, peer, frames, work), Pong().size());
+      EXPECT_EQ(work, 9u);
+    }
+    driver.ExpectNothingLeft();
+  }
+}
+
+TEST(Fairness, AFrameThatMakesMoreWorkCountsForMore) {
+  Driver driver;
+  Peer& peer = driver.Open();
+  std::string frames = JoinFrame(1, Id(1), "c") + JoinFrame(2, Id(2), "c") + JoinFrame(3, Id(3), "c");
+  uint32_t work = 5;  // a JOIN counts four
+  EXPECT_EQ(Give(driver, peer, frames, work), 2 * JoinFrame(1, Id(1), "c").size());
+  EXPECT_EQ(work, 0u);
+  EXPECT_EQ(driver.relay().client_count(), 2u);
+  driver.ExpectNothingLeft();
+}
+
+TEST(Fairness, TheLastFrameOfAConnectionIsAnsweredWhateverWorkIsLeft) {
+  Driver driver;
+  Peer& peer = driver.Open();
+  std::string frames = FrameOf(FrameType::kPing, 0, 0, proto::kNilUuid, "short") + Pong();
+  uint32_t work = 1;
+  EXPECT_EQ(Give(driver, peer, frames, work), frames.size());
+  peer.ExpectRefused(End::kMalformed);
+  driver.ExpectNothingLeft();
+}
+
+// ---- Control frames ------------------------------------------------------------------------------------------------
+
+Limits FewControlFrames() {
+  Limits limits;
+  limits.control_frame_burst = 10;
+  limits.control_frames_per_second = 5;
+  return limits;
+}
+
+std::string Times(int count, const std::string& frames) {
+  std::string all;
+  for (int i = 0; i < count; ++i) all += frames;
+  return all;
+}
+
+TEST(ControlFrames, AreBoundedWhateverTheyAre) {
+  const Uuid client = Id(1);
+  const std::string join = JoinFrame(1, client, "c");
+  v1::Status status;
+  const std::string leave = FrameOf(FrameType::kLeave, 1, client, status);
+  const std::string ping = FrameOf(FrameType::kPing, 0, 0, proto::kNilUuid, "12345678");
+  const std::string unknown = FrameOf(static_cast<FrameType>(200), 0, 0, proto::kNilUuid);
+  const std::string late = ChunkFrame(proto::flag::kRequest, 1, Id(9), "");
+  struct Case {
+    std::string first;
+    std::string within;
+    std::string over;
+  };
+  for (const Case& c : {
+           Case{"", Times(10, ping), ping},
+           Case{"", Times(5, join + leave), join},
+           Case{join, ReceiveFrame(1) + Times(9, WithdrawFrame(1)), WithdrawFrame(1)},
+           Case{join, Times(9, ReceiveFrame(1) + WithdrawFrame(1)), WithdrawFrame(1)},
+           Case{"", Times(80, unknown), unknown},
+           Case{"", Times(80, late), late},
+           Case{"", Times(80, Pong()), Pong()},
+           Case{join, Times(72, ReceiveFrame(1, 0)), ReceiveFrame(1, 0)},
+       }) {
+    Driver driver(FewControlFrames());
+    Peer& peer = driver.Open();
+    peer.Send(c.first);
+    peer.Send(c.within);
+    EXPECT_FALSE(peer.was_shut());
+    peer.Send(c.over);
+    peer.ExpectRefused(End::kControlFramesPerSecond);
+    driver.ExpectNothingLeft();
+  }
+}
+
+TEST(ControlFrames, AreEarnedBackWithTime) {
+  const std::string ping = FrameOf(FrameType::kPing, 0, 0, proto::kNilUuid, "12345678");
+  Driver driver(FewControlFrames());
+  Peer& peer = driver.Open();
+  peer.Send(Times(10, ping));
+  driver.Advance(absl::Seconds(1));
+  peer.Send(Times(5, ping));
+  EXPECT_FALSE(peer.was_shut());
+  peer.Send(ping);
+  peer.ExpectRefused(End::kControlFramesPerSecond);
+  driver.ExpectNothingLeft();
+}
+
+TEST(ControlFrames, AHostOfManyClientsMayWithdrawLeaveAndJoinAgainAtOnce) {
+  const Limits limits;
+  std::string joins;
+  std::string receives;
+  std::string withdrawals;
+  std::string leaves;
+  const v1::Status status;
+  for (uint16_t slot = 1; slot <= limits.max_clients_per_connection; ++slot) {
+    joins += JoinFrame(slot, Id(slot), "c");
+    receives += ReceiveFrame(slot);
+    withdrawals += WithdrawFrame(slot);
+    leaves += FrameOf(FrameType::kLeave, slot, Id(slot), status);
+  }
+  Driver driver(limits);
+  Peer& peer = driver.Open();
+  peer.Send(joins + receives + withdrawals + leaves + joins + receives);
+  EXPECT_FALSE(peer.was_shut());
+  EXPECT_EQ(driver.relay().client_count(), limits.max_clients_per_connection);
+  driver.ExpectNothingLeft();
+}
+
+TEST(MaxClients, BoundsThoseOfAllConnectionsTogether) {
+  Limits limits;
+  limits.max_clients = 3;
+  Driver driver(limits);
+  Peer& first = driver.Open();
+  first.Send(JoinFrame(1, Id(1), "c", "key") + JoinFrame(2, Id(2), "c"));
+  Peer& second = driver.Open();
+  second.Send(JoinFrame(1, Id(3), "d"));
+  EXPECT_EQ(driver.relay().client_count(), 3u);
+  second.Send(JoinFrame(2, Id(4), "c"));
+  EXPECT_EQ(driver.relay().client_count(), 3u);
+  EXPECT_EQ(driver.count(End::kMaxClients), 1u);
+  // Taking over needs no more room.
+  second.Send(JoinFrame(3, Id(1), "c", "key"));
+  EXPECT_EQ(driver.count(End::kTakenOver), 1u);
+  EXPECT_EQ(driver.relay().client_count(), 3u);
+  first.Break();
+  second.Send(JoinFrame(4, Id(4), "c"));
+  EXPECT_EQ(driver.relay().client_count(), 3u);
+  EXPECT_EQ(driver.count(End::kMaxClients), 1u);
+  driver.ExpectNothingLeft();
+}
+
+}  // namespace
+}  // namespace relay::server
