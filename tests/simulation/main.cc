@@ -19,7 +19,7 @@
 int main(int argc, char** argv) {
   relay::proto::SilenceProtobuf();
   // Less may by chance not have reached every end.
-  constexpr uint64_t kSeedsThatReachAll = 2000;
+  constexpr uint64_t kSeedsThatReachAll = 20'000;
   const std::map<std::string, uint64_t> tiers = {{"quick", 2000}, {"ci", 200'000}, {"nightly", 5'000'000}};
   relay::simulation::Range range{.first = 1, .seeds = 2000, .jobs = std::max(1u, std::thread::hardware_concurrency())};
   relay::simulation::Options options;

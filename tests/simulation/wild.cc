@@ -137,7 +137,7 @@ std::string World::WildPayload(FrameType type) {
       payload.assign(random_.OneIn(8) ? kSizes[random_.Below(kSizes.size())] : random_.Below(50), 'w');
       break;
     case FrameType::kEnd:
-      if (random_.OneIn(8)) payload.assign(random_.OneIn(2) ? limits_.max_start_bytes - 1 + random_.Below(3) : 50, 'w');
+      if (random_.OneIn(3)) payload.assign(random_.OneIn(2) ? limits_.max_start_bytes - 1 + random_.Below(3) : 50, 'w');
       break;
     case FrameType::kWindow: {
       // About what may be granted, and far beyond.
