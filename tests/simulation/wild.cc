@@ -140,9 +140,11 @@ std::string World::WildPayload(FrameType type) {
       if (random_.OneIn(3)) payload.assign(random_.OneIn(2) ? limits_.max_start_bytes - 1 + random_.Below(3) : 50, 'w');
       break;
     case FrameType::kWindow: {
-      // About what may be granted, and far beyond.
-      const uint64_t window =
-          random_.OneIn(20) ? random_.Next() : random_.Below(uint64_t{limits_.max_window_bytes} + 99);
+      // Within what may be granted, about as much, and beyond, far sometimes.
+      const uint64_t most = limits_.max_window_bytes;
+      uint64_t window = random_.OneIn(3) ? random_.Below(3 * most) : random_.Below(most);
+      if (random_.OneIn(4)) window = most + random_.Below(200);
+      if (random_.OneIn(20)) window = random_.Next();
       payload.assign(sizeof(uint64_t), '\0');
       proto::StoreBig<uint64_t>(reinterpret_cast<uint8_t*>(payload.data()), window);
       break;
