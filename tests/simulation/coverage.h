@@ -16,6 +16,7 @@ struct Coverage {
   uint64_t seeds = 0;
   uint64_t events = 0;
   uint64_t turns = 0;
+  uint64_t put_off = 0;
   uint64_t frames_read = 0;
   uint64_t frames_late = 0;
   uint64_t frames_unknown = 0;

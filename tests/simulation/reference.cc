@@ -42,6 +42,7 @@ void Reference::OnOpen(ConnectionId id, absl::Time now) {
   constexpr double kNoBound = std::numeric_limits<double>::infinity();
   peer.frame_tokens = limits_.frames_per_second == 0 ? kNoBound : limits_.frames_per_second;
   peer.reset_tokens = limits_.resets_per_second == 0 ? kNoBound : limits_.reset_burst;
+  peer.control_tokens = limits_.control_frames_per_second == 0 ? kNoBound : limits_.control_frame_burst;
   Set(peer.timer, now + limits_.hello_timeout);
   if (is_draining_) {
     Refuse(peer, End::kStopping);
@@ -204,10 +205,12 @@ End Reference::OnFrame(Peer& peer, const Frame& frame) {
   if (peer.state == State::kHello && (!is_known || frame.type() != FrameType::kHello)) return End::kBeforeHello;
   if (!is_known) {
     ++metrics_.unknown_frames;
+    peer.control_tokens -= kDropped;
     return CheckTokens(peer);
   }
   if (!HasGoodHeader(frame)) return End::kBadHeader;
   Slot* const slot = FindSlot(peer, frame.slot());
+  const uint64_t late_before = metrics_.late_frames;
   End end = End::kNone;
   switch (frame.type()) {
     case FrameType::kHello:
@@ -217,9 +220,11 @@ End Reference::OnFrame(Peer& peer, const Frame& frame) {
       end = End::kServerFrame;
       break;
     case FrameType::kJoin:
+      peer.control_tokens -= kWhole;
       end = OnJoin(peer, frame);
       break;
     case FrameType::kLeave:
+      peer.control_tokens -= kWhole;
       end = OnLeave(peer, frame);
       break;
     case FrameType::kReceive:
@@ -239,20 +244,24 @@ End Reference::OnFrame(Peer& peer, const Frame& frame) {
       end = OnReset(peer, slot, frame);
       break;
     case FrameType::kExtend:
+      peer.control_tokens -= kDropped;
       end = OnExtend(slot, frame);
       break;
     case FrameType::kPing:
+      peer.control_tokens -= kWhole;
       if (frame.payload().size() != proto::kPingBytes) return End::kMalformed;
       CountOwed(peer);
       Write(peer, {Header(FrameType::kPong, 0, 0, kNilUuid, frame.payload_text()), {}});
       break;
     case FrameType::kPong:
+      peer.control_tokens -= kDropped;
       if (frame.payload().size() != proto::kPingBytes) return End::kMalformed;
       break;
     case FrameType::kGoaway:
       end = OnGoaway(peer, frame);
       break;
   }
+  if (metrics_.late_frames != late_before) peer.control_tokens -= kDropped;
   if (end == End::kNone && peer.is_live()) end = CheckTokens(peer);
   if (end == End::kNone && peer.owed > limits_.control_frames_owed) end = End::kControlFramesOwed;
   return end;
@@ -265,11 +274,13 @@ void Reference::RefillTokens(Peer& peer) {
     tokens = std::min(std::max(tokens, most), tokens + seconds * rate);
   };
   refill(peer.frame_tokens, limits_.frames_per_second, limits_.frames_per_second);
+  refill(peer.control_tokens, limits_.control_frames_per_second, limits_.control_frame_burst);
   refill(peer.reset_tokens, limits_.resets_per_second, limits_.reset_burst);
 }
 
 End Reference::CheckTokens(const Peer& peer) const {
   if (peer.frame_tokens < 0) return End::kFramesPerSecond;
+  if (peer.control_tokens < 0) return End::kControlFramesPerSecond;
   return peer.reset_tokens < 0 ? End::kResetsPerSecond : End::kNone;
 }
 

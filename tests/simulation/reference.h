@@ -186,6 +186,7 @@ class Reference {
     size_t lingered = 0;
     double frame_tokens = 0;
     double reset_tokens = 0;
+    double control_tokens = 0;
     absl::Time tokens_at;
 
     bool is_live() const { return state < State::kLingering; }
@@ -203,6 +204,9 @@ class Reference {
   End OnLeave(Peer& peer, const proto::Frame& frame);
   End OnGoaway(Peer& peer, const proto::Frame& frame);
   void RefillTokens(Peer& peer);
+  // What a frame takes of the rate of control frames: a whole one, or an eighth where it is dropped or changes nothing.
+  static constexpr double kWhole = 1;
+  static constexpr double kDropped = 0.125;
   End CheckTokens(const Peer& peer) const;
   void Refuse(Peer& peer, End end);
   void Kill(Peer& peer, End end);

@@ -265,9 +265,12 @@ End Reference::OnWindow(Slot* slot, const Frame& frame) {
     Fault(request, *slot->peer, End::kWindowTooFar);
     return End::kNone;
   }
-  if (window <= stream.window) return End::kNone;
+  if (window <= std::max(stream.window, is_request ? request.withheld : 0)) {
+    slot->peer->control_tokens -= kDropped;
+    return End::kNone;
+  }
   if (is_request && MayMove(request)) {
-    request.withheld = std::max(request.withheld, window);
+    request.withheld = window;
     return End::kNone;
   }
   stream.window = window;
@@ -309,6 +312,7 @@ End Reference::OnReceive(Peer& peer, Slot* slot, const Frame& frame) {
     BeginReceive(peer, slot, frame.slot(), wait_ms);
     return End::kNone;
   }
+  peer.control_tokens -= kWhole;
   if (slot->doing == Doing::kWaiting) StopWaiting(*slot);
   v1::Receive echo;
   echo.set_withdraw(true);
@@ -334,7 +338,9 @@ void Reference::BeginReceive(Peer& peer, Slot* slot, uint16_t number, std::optio
   Line(slot->channel).push_back(slot);
   if (wait_ms.has_value() && *wait_ms > 0) Set(slot->wait_over, now_ + absl::Milliseconds(*wait_ms));
   HandOutHeld(*slot);
-  if (slot->doing == Doing::kWaiting && wait_ms == 0) WaitOver(*slot);
+  if (slot->doing != Doing::kWaiting || wait_ms != 0) return;
+  peer.control_tokens -= kDropped;
+  WaitOver(*slot);
 }
 
 void Reference::HandOutHeld(Slot& receiver) {

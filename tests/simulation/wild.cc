@@ -105,6 +105,10 @@ void World::Babble(Link& link) {
   for (uint64_t i = 0; i < times; ++i) {
     proto::AppendFrame(link.up, type, flags, is_on_slot ? slot : uint16_t{0}, id, payload);
   }
+  // One WINDOW behind another, which may be less.
+  if (type == FrameType::kWindow && random_.OneIn(2)) {
+    proto::AppendFrame(link.up, type, flags, is_on_slot ? slot : uint16_t{0}, id, WildPayload(type));
+  }
 }
 
 std::string World::WildPayload(FrameType type) {

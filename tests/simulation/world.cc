@@ -44,7 +44,8 @@ void World::DrawLimits() {
   if (random_.OneIn(4)) limits_.queue_bytes_total = random_.Between(100, 200000);
   limits_.max_channels = tight(6, 3, 65536);
   limits_.max_clients = tight(8, 6, 1000);
-  limits_.control_frames_per_second = 0;  // the reference does not count them; fairness_test does
+  limits_.control_frames_per_second = tight(8, 33, 0);
+  limits_.control_frame_burst = static_cast<uint32_t>(random_.Between(1, 60));
   limits_.max_connections = tight(8, 3, 1000);
   limits_.max_unauthenticated = tight(8, 3, 1000);
   if (random_.OneIn(2)) limits_.send_queue_mark_bytes = random_.Scaled(10000);
@@ -154,6 +155,7 @@ Coverage World::coverage() const {
   coverage.seeds = 1;
   coverage.events = events_;
   coverage.turns = turns_;
+  coverage.put_off = metrics.put_off;
   coverage.frames_read = metrics.frames_read;
   coverage.frames_late = metrics.late_frames;
   coverage.frames_unknown = metrics.unknown_frames;
