@@ -99,6 +99,7 @@ void Operation::ExtendDeadline(std::chrono::milliseconds time, Extended done) {
     end = has_ended_ && end_.ok() ? FailedPreconditionError("the request was finished") : end_;
     if (!has_ended_) {
       extends_.push_back({absl::Milliseconds(time.count()), std::move(done)});
+      done = nullptr;  // the list's to call
       must_wake = MustWake();
     }
   }
