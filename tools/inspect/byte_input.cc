@@ -1,0 +1,69 @@
+#include "tools/inspect/byte_input.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace relay::inspect {
+
+absl::StatusOr<std::unique_ptr<ByteInput>> ByteInput::Open(const std::string& path) {
+  if (path == "-") return std::unique_ptr<ByteInput>(new ByteInput("stdin", STDIN_FILENO));
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return absl::NotFoundError(absl::StrCat("open ", path, ": ", std::strerror(errno)));
+  struct stat about = {};
+  if (fstat(fd, &about) == 0 && S_ISDIR(about.st_mode)) {
+    close(fd);
+    return absl::NotFoundError(absl::StrCat("open ", path, ": ", std::strerror(EISDIR)));
+  }
+  return std::unique_ptr<ByteInput>(new ByteInput(path, fd));
+}
+
+ByteInput::ByteInput(std::string name, int fd) : name_(std::move(name)), fd_(fd) {
+  struct stat about = {};
+  if (fstat(fd, &about) == 0 && S_ISREG(about.st_mode)) total_bytes_ = static_cast<uint64_t>(about.st_size);
+}
+
+ByteInput::~ByteInput() {
+  if (fd_ != STDIN_FILENO) close(fd_);
+}
+
+absl::StatusOr<std::string_view> ByteInput::Peek(size_t bytes) {
+  while (peeked_.size() < bytes) {
+    const size_t had = peeked_.size();
+    peeked_.resize(bytes);
+    const ssize_t got = read(fd_, peeked_.data() + had, bytes - had);
+    peeked_.resize(had + static_cast<size_t>(std::max<ssize_t>(0, got)));
+    if (got == 0) break;
+    if (got < 0 && errno != EINTR) {
+      return absl::DataLossError(absl::StrCat("read ", name_, ": ", std::strerror(errno)));
+    }
+  }
+  return std::string_view(peeked_).substr(0, bytes);
+}
+
+absl::StatusOr<size_t> ByteInput::Read(std::span<uint8_t> out) {
+  if (peeked_at_ < peeked_.size()) {
+    const size_t bytes = std::min(out.size(), peeked_.size() - peeked_at_);
+    std::memcpy(out.data(), peeked_.data() + peeked_at_, bytes);
+    peeked_at_ += bytes;
+    read_bytes_ += bytes;
+    return bytes;
+  }
+  for (;;) {
+    const ssize_t got = read(fd_, out.data(), out.size());
+    if (got >= 0) {
+      read_bytes_ += static_cast<uint64_t>(got);
+      return static_cast<size_t>(got);
+    }
+    if (errno != EINTR) return absl::DataLossError(absl::StrCat("read ", name_, ": ", std::strerror(errno)));
+  }
+}
+
+}  // namespace relay::inspect

@@ -1,0 +1,51 @@
+// A file or stdin that is read once, from its beginning, and whose first bytes may be looked at before.
+
+#ifndef RELAY_TOOLS_INSPECT_BYTE_INPUT_H_
+#define RELAY_TOOLS_INSPECT_BYTE_INPUT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace relay::inspect {
+
+// Thread-compatible.
+class ByteInput {
+ public:
+  // "-" is stdin. NOT_FOUND, with the system's words, where the file cannot be opened, whatever the reason.
+  static absl::StatusOr<std::unique_ptr<ByteInput>> Open(const std::string& path);
+
+  ~ByteInput();
+  ByteInput(const ByteInput&) = delete;
+  ByteInput& operator=(const ByteInput&) = delete;
+
+  // The first `bytes` of the input, fewer where it is shorter. Before the first Read.
+  absl::StatusOr<std::string_view> Peek(size_t bytes);
+
+  // At least 1 byte, and 0 at the end. DATA_LOSS with the system's words where reading failed.
+  absl::StatusOr<size_t> Read(std::span<uint8_t> out);
+
+  // "stdin", or the path.
+  const std::string& name() const { return name_; }
+  uint64_t read_bytes() const { return read_bytes_; }
+  uint64_t total_bytes() const { return total_bytes_; }  // 0 where nobody knows
+
+ private:
+  ByteInput(std::string name, int fd);
+
+  const std::string name_;
+  const int fd_;
+  uint64_t total_bytes_ = 0;
+  uint64_t read_bytes_ = 0;
+  std::string peeked_;
+  size_t peeked_at_ = 0;
+};
+
+}  // namespace relay::inspect
+
+#endif  // RELAY_TOOLS_INSPECT_BYTE_INPUT_H_
