@@ -7,6 +7,7 @@ namespace relay::tools {
 
 int Send(int argc, const char* const* argv);
 int Receive(int argc, const char* const* argv);
+int Bench(int argc, const char* const* argv);
 
 }  // namespace relay::tools
 

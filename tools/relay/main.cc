@@ -19,6 +19,7 @@ constexpr std::string_view kHelp = R"(relay: sends requests into channels, where
 
 usage: relay send CHANNEL [OPTION]...     stdin: the request, stdout: the answer
        relay receive CHANNEL [OPTION]...  answers requests, a command for each
+       relay bench raw [OPTION]...        what a relay costs, measured
        relay send --help | relay receive --help | relay --version
 
 Try it, beside a running relayd:
@@ -41,12 +42,13 @@ int Run(int argc, const char* const* argv) {
   const std::string_view command = argc > 1 ? argv[1] : "";
   if (command == "send"sv) return relay::tools::Send(argc - 1, argv + 1);
   if (command == "receive"sv) return relay::tools::Receive(argc - 1, argv + 1);
+  if (command == "bench"sv) return relay::tools::Bench(argc - 1, argv + 1);
   if (command == "--help"sv || command == "-h"sv || command == "help"sv) {
     return Print(std::string(kHelp) + relay::tools::ExitCodeTable());
   }
   if (command == "--version"sv) return Print("relay " RELAY_VERSION "\n");
-  return relay::tools::UsageError(
-      "relay", command.empty() ? "a command is missing: send or receive" : "no command '" + std::string(command) + "'");
+  return relay::tools::UsageError("relay", command.empty() ? "a command is missing: send, receive or bench"
+                                                           : "no command '" + std::string(command) + "'");
 }
 
 }  // namespace

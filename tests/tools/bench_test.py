@@ -1,0 +1,49 @@
+"""What `relay bench raw` counts is what it did; how fast that was, no test says."""
+
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+
+from harness import OK, RELAYD, UNAVAILABLE, USAGE, RelayTest
+
+
+class Raw(RelayTest):
+    def bench(self, *arguments):
+        return self.relay("bench", "raw", *arguments, stdout=subprocess.PIPE).result()
+
+    def assert_counts(self, requests, *arguments):
+        got = self.bench("--json", "--requests", str(requests), "--warm-up", "0", *arguments)
+        self.assertEqual(got.code, OK, got.err)
+        self.assertEqual(json.loads(got.out)["requests"], requests)
+        return json.loads(got.out)
+
+    def test_answers_every_request_in_every_shape(self):
+        for frames in ("1", "3"):
+            for sharing in ("--shared", "--each"):
+                with self.subTest(frames=frames, sharing=sharing):
+                    self.assert_counts(1000, "--frames", frames, sharing, "--in-flight", "7", "--receivers", "3")
+
+    def test_starts_a_relayd_of_its_own_and_knows_what_it_cost(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            listen = "unix:" + os.path.join(scratch, "socket")
+            got = self.assert_counts(500, "--relayd", RELAYD, "--listen", listen, "--body", "60000")
+        self.assertGreater(got["server_cpu_us"], 0)
+        self.assertGreater(got["server_rss_bytes"], 0)
+
+    def test_goes_in_step_with_a_relayd_that_it_stops_and_resumes(self):
+        for frames in ("1", "3"):
+            self.assert_counts(640, "--relayd", RELAYD, "--in-step", "--frames", frames)
+
+    def test_says_that_the_server_cannot_be_reached(self):
+        got = self.bench("--server", "tcp://127.0.0.1:1")
+        self.assertEqual(got.code, UNAVAILABLE)
+        self.assertIn("connect tcp://127.0.0.1:1", got.err)
+
+    def test_steps_need_a_relayd_of_its_own(self):
+        self.assertEqual(self.bench("--in-step").code, USAGE)
+
+
+if __name__ == "__main__":
+    unittest.main()

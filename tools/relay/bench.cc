@@ -1,0 +1,119 @@
+// relay bench: what a relay costs, measured.
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tools/bench/raw.h"
+#include "tools/relay/command_line.h"
+#include "tools/relay/commands.h"
+#include "tools/relay/exit_codes.h"
+#include "tools/relay/io.h"
+
+namespace relay::tools {
+namespace {
+
+constexpr std::string_view kHelp = R"(usage: relay bench raw [OPTION]...
+
+Plays senders and receivers on raw frames, one thread for all of them, and says
+how fast the server was and what a request cost it.
+
+the load
+  --in-flight N        senders, each with one request at a time [64]
+  --shared | --each    all of them on one connection, or a connection each
+                       [--shared]
+  --receivers N        connections of receivers; they take together as many
+                       requests as there are senders [4]
+  --body BYTES         of a request, and of its answer; 8 to 60000 [64]
+  --frames 1|3         one frame each way, or START, CHUNK and END [1]
+  --requests N         [100000]
+  --duration TIME      instead: for so long
+  --warm-up N          requests that are not counted [a tenth]
+
+the server
+  --server URL         a running one [$RELAY_SERVER, or tcp://127.0.0.1:7420]
+  --relayd PATH        or start this program, and stop it afterwards: only so is
+                       its CPU known
+  --listen URL         where that listens [tcp://127.0.0.1:0]
+  --relayd-flag FLAG   another flag of it, as --relayd-flag=--max-clients=9; may
+                       be repeated
+  --under COMMAND      start it under this, as 'valgrind --tool=callgrind'
+  --in-step            write all requests, then all answers, each while relayd
+                       stands still: it finds the same bytes in each of its
+                       turns, so that what it does can be counted exactly; times
+                       mean nothing then
+
+the result
+  --json               as a line of JSON
+)";
+
+struct Arguments {
+  std::string mode;
+  bench::RawPlan plan;
+  bool json = false;
+};
+
+std::vector<std::string> Words(const std::string& text) {
+  std::vector<std::string> words;
+  std::istringstream stream(text);
+  for (std::string word; stream >> word;) words.push_back(word);
+  return words;
+}
+
+std::optional<int> Parse(int argc, const char* const* argv, Arguments& arguments) {
+  constexpr size_t kMostInFlight = 4096;
+  bench::RawPlan& plan = arguments.plan;
+  plan.listen = "tcp://127.0.0.1:0";
+  plan.requests = 100'000;
+  CLI::App app("", "relay bench");
+  app.add_option("MODE", arguments.mode)->required()->check(CLI::IsMember({"raw"}));
+  AddServer(app, plan.server);
+  CLI::Option* const relayd = app.add_option("--relayd", plan.relayd);
+  app.add_option("--listen", plan.listen)->needs(relayd);
+  app.add_option("--relayd-flag", plan.relayd_flags)->needs(relayd)->take_all()->expected(1)->allow_extra_args(false);
+  app.add_option_function<std::string>("--under", [&plan](const std::string& text) { plan.under = Words(text); })
+      ->needs(relayd);
+  app.add_flag("--in-step", plan.in_step)->needs(relayd);
+  app.add_option("--in-flight", plan.shape.in_flight)->check(CLI::Range(size_t{1}, kMostInFlight));
+  app.add_option("--receivers", plan.shape.receivers)->check(CLI::Range(size_t{1}, kMostInFlight));
+  app.add_option("--body", plan.shape.body_bytes)->check(CLI::Range(8, 60'000));
+  app.add_option("--frames", plan.shape.frames)->check(CLI::IsMember({1, 3}));
+  CLI::Option* const shared = app.add_flag("--shared");
+  CLI::Option* const each = app.add_flag("--each")->excludes(shared);
+  CLI::Option* const requests = app.add_option("--requests", plan.requests)->check(CLI::PositiveNumber);
+  std::optional<std::chrono::milliseconds> duration;
+  AddDuration(app, "--duration", duration)->excludes(requests);
+  CLI::Option* const warm_up = app.add_option("--warm-up", plan.warm_up_requests);
+  app.add_flag("--json", arguments.json);
+  if (const std::optional<int> code = ParseCommandLine(app, argc, argv, kHelp)) return code;
+  plan.shape.is_shared = each->count() == 0;
+  if (duration.has_value()) {
+    plan.duration = *duration;
+    plan.requests = 0;
+  }
+  constexpr uint64_t kMostWarmUp = 10'000;
+  if (warm_up->count() == 0) plan.warm_up_requests = plan.requests > 0 ? plan.requests / 10 : kMostWarmUp;
+  return std::nullopt;
+}
+
+}  // namespace
+
+int Bench(int argc, const char* const* argv) {
+  Arguments arguments;
+  if (const std::optional<int> code = Parse(argc, argv, arguments)) return *code;
+  const absl::StatusOr<bench::RawResult> result = bench::RunRaw(arguments.plan);
+  if (!result.ok()) {
+    PrintError("relay bench: " + std::string(result.status().message()) + "\n");
+    return ExitCodeOf(static_cast<StatusCode>(result.status().code()));
+  }
+  const std::string text = arguments.json ? bench::ToJson(*result) : bench::Describe(*result);
+  return WriteAll(STDOUT_FILENO, "stdout", text).ok() ? kExitOk : kExitIo;
+}
+
+}  // namespace relay::tools
