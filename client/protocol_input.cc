@@ -48,7 +48,10 @@ void Protocol::OnFrame(Frame frame, Event& event) {
   switch (type) {
     case FrameType::kHello:
     case FrameType::kJoin:
-      return Fault("a server sends neither HELLO nor JOIN", event);
+    case FrameType::kObserve:
+      return Fault("a server sends neither HELLO nor JOIN nor OBSERVE", event);
+    case FrameType::kMirror:
+      return Fault("MIRROR is for observers", event);
     case FrameType::kWelcome:
       return OnWelcome(frame, event);
     case FrameType::kLeave:

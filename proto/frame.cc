@@ -32,6 +32,8 @@ constexpr std::array<Shape, kLastFrameType + 1> kShapes = {{
     {"PONG", 0, false, false, Shape::kNil},
     {"GOAWAY", 0, false, false, Shape::kNil},
     {"EXTEND", 0, false, true, Shape::kSet},
+    {"OBSERVE", 0, false, false, Shape::kNil},
+    {"MIRROR", 0, false, false, Shape::kNil},
 }};
 
 }  // namespace

@@ -49,9 +49,11 @@ enum class FrameType : uint8_t {
   kPong = 12,
   kGoaway = 13,
   kExtend = 14,
+  kObserve = 15,
+  kMirror = 16,
 };
 
-inline constexpr uint8_t kLastFrameType = 14;
+inline constexpr uint8_t kLastFrameType = 16;
 
 // "START", or "?" for a type that this version does not know.
 std::string_view NameOf(FrameType type);

@@ -41,6 +41,11 @@ struct Limits {
   uint32_t resets_per_second = 33;                // of one connection: RESETs it sends and errors that it draws,
   uint32_t reset_burst = 1000;                    // after so many at once
 
+  // Observers. They see what everybody sends, so nobody may be one unless that is said.
+  bool allow_observers = false;
+  uint32_t max_observers = 8;              // each costs a copy of every frame that it wants to see
+  size_t observer_queue_bytes = 8 * kMiB;  // half a second of 100,000 frames/s, 104 bytes and the first 64 of each
+
   absl::Duration drain_timeout = absl::Seconds(25);  // orchestrators kill 30 s after SIGTERM
 
   uint32_t control_frames_per_second = 4096;  // of one connection: JOIN, LEAVE, PING, withdrawals; what is only dropped

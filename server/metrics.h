@@ -25,9 +25,11 @@ struct Metrics {
   uint64_t extensions = 0;  // deadlines moved by EXTEND
   uint64_t frames_read = 0;
   uint64_t frames_forwarded = 0;
-  uint64_t put_off = 0;         // turns in which a connection had more than frames_per_turn
-  uint64_t late_frames = 0;     // dropped: of an id that is not live, or not theirs
-  uint64_t unknown_frames = 0;  // dropped: of a type that this version does not know
+  uint64_t put_off = 0;          // turns in which a connection had more than frames_per_turn
+  uint64_t late_frames = 0;      // dropped: of an id that is not live, or not theirs
+  uint64_t frames_mirrored = 0;  // MIRROR frames to observers
+  uint64_t mirrors_lost = 0;     // those that an observer had no room for
+  uint64_t unknown_frames = 0;   // dropped: of a type that this version does not know
 
   // Gauges that the core keeps as it goes.
   uint64_t exchanges_live = 0;

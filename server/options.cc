@@ -199,6 +199,17 @@ void AddLimits(CLI::App& app, Limits& limits) {
   flags.Count("control-frame-burst", limits.control_frame_burst, 1, kMostCount, "so many of them at once");
   flags.Count("max-clients", limits.max_clients, 1, kMostCount, "clients joined on all connections; 250 bytes each");
 
+  app.add_flag("--allow-observers", limits.allow_observers,
+               Wrapped("connections may ask to be shown what all others send and are sent, bodies too: whoever can "
+                       "connect can read everything but tokens and takeover keys [off]"))
+      ->group("Observers");
+  flags.Group("Observers");
+  flags.Count("max-observers", limits.max_observers, 1, kMostCount,
+              "observers at once; each costs a copy of every frame that it is shown");
+  flags.Bytes("observer-queue-bytes", limits.observer_queue_bytes, 64 * kKiB, kMostBytes,
+              "queued toward an observer that reads slowly; past it frames are not shown to it, and counted; at most "
+              "half of send-queue-bytes");
+
   flags.Group("Limits of channels");
   flags.Count("max-channels", limits.max_channels, 1, kMostCount, "channels that somebody has joined");
   flags.Count("queue-count", limits.queue_count, 1, kMostCount, "requests queued on a channel");

@@ -26,6 +26,7 @@ uint32_t WorkOf(const Frame& frame) {
     case FrameType::kJoin:
     case FrameType::kLeave:
     case FrameType::kReset:
+    case FrameType::kObserve:
       return 4;
     case FrameType::kStart:
       return 3;
@@ -38,6 +39,7 @@ uint32_t WorkOf(const Frame& frame) {
     case FrameType::kPong:
     case FrameType::kGoaway:
     case FrameType::kExtend:
+    case FrameType::kMirror:
       return 1;
   }
   return 1;
@@ -51,6 +53,7 @@ Relay::Relay(const Limits& limits, const proto::Uuid& server_id, absl::Time star
       now_(start),
       wheel_(start),
       effects_(metrics_),
+      observers_(limits_, effects_, metrics_, start),
       exchanges_(limits_, effects_, wheel_, metrics_) {
   exchanges_.set_now(start);
 }
@@ -80,6 +83,7 @@ ConnectionId Relay::OnOpen(std::string peer, absl::Time now) {
   session.reset_tokens = limits_.resets_per_second == 0 ? kNoBound : limits_.reset_burst;
   session.control_tokens = limits_.control_frames_per_second == 0 ? kNoBound : limits_.control_frame_burst;
   sessions_.emplace(id, std::move(owned));
+  if (observers_.any()) observers_.OnOpened(session, now_);
   ++live_;
   ++unauthenticated_;
   wheel_.Set(session.deadline, now_ + limits_.hello_timeout);
@@ -176,7 +180,9 @@ void Relay::OnUnsent(ConnectionId id, size_t bytes, absl::Time now) {
   if (bytes < session->unsent_bytes) session->control_frames_owed = 0;  // the peer reads
   // That is the one sign of life that a peer gives whose input has ended.
   if (session->input_ended && (bytes < session->unsent_bytes || session->unsent_bytes == 0)) session->last_read = now_;
+  const bool has_drained = bytes < session->unsent_bytes;
   send_queues_.Set(*session, bytes);
+  if (session->is_observer && has_drained) observers_.OnDrained(*session, now_);
   if (session->is_live()) {
     exchanges_.SendOwedWindows(*session);
     if (bytes > limits_.send_queue_bytes || bytes == 0) effects_.Touch(*session);
@@ -256,6 +262,7 @@ void Relay::Stop() {
 // ---- Ends ----------------------------------------------------------------------------------------------------------
 
 void Relay::RemoveClient(Client& client) {
+  if (observers_.any()) observers_.OnLeft(client);
   exchanges_.Abandon(client);
   exchanges_.HandOutGivenBack();
   registry_.Remove(client);
@@ -302,6 +309,7 @@ void Relay::Finish(Session& session, End end, State state) {
   if (session.is_live()) {
     --live_;
     if (session.state != State::kOpen) --unauthenticated_;
+    if (session.is_observer) observers_.Remove(session);
     metrics_.Count(end);
     effects_.Note({Notice::Level::kInfo, "connection_end", session.id, session.peer, end, ""});
   }
@@ -400,6 +408,7 @@ std::span<const Effect> Relay::TakeEffects() {
     again = false;
     for (size_t i = 0; i < touched.size(); ++i) again = Settle(*touched[i]) || again;  // may touch others
   }
+  if (observers_.any()) MirrorTurn();
   taken_.clear();
   for (Session* const session : touched) {
     const bool shuts = session->state == State::kLingering && !session->was_shut;
@@ -410,11 +419,21 @@ std::span<const Effect> Relay::TakeEffects() {
   return taken_;
 }
 
+void Relay::MirrorTurn() {
+  const std::vector<Session*>& touched = effects_.touched();
+  for (size_t i = 0; i < touched.size(); ++i) {  // observers are touched by it
+    const Session& session = *touched[i];
+    observers_.OnWritten(session, now_);
+    if (!session.is_live() && !session.was_shut) observers_.OnEnded(session, now_);
+  }
+}
+
 void Relay::EndTurn() {
   for (Session* const session : effects_.touched()) {
     if (session->out_bytes > 0 && IsDone(*session)) done_.push_back(session);
   }
   effects_.EndTurn();
+  observers_.EndTurn();
   for (Session* const session : done_) effects_.Touch(*session);
   done_.clear();
   for (const Effect& effect : taken_) {

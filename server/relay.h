@@ -26,6 +26,7 @@
 #include "server/exchanges.h"
 #include "server/limits.h"
 #include "server/metrics.h"
+#include "server/observers.h"
 #include "server/send_queues.h"
 #include "server/session.h"
 #include "server/timer_wheel.h"
@@ -108,6 +109,7 @@ class Relay {
   End OnLeave(Session& session, proto::Frame frame);
   End OnPing(Session& session, proto::Frame frame);
   End OnGoaway(Session& session, proto::Frame frame);
+  End OnObserve(Session& session, proto::Frame frame, std::string_view& words);
 
   // A client's place on its connection and channel ends. The slot is free afterwards.
   void RemoveClient(Client& client);
@@ -121,6 +123,8 @@ class Relay {
   // been brought to theirs by it.
   bool Settle(Session& session);
 
+  // Shows observers what the turn writes and whom it ends.
+  void MirrorTurn();
   // Cuts those who read least, until all send queues together are within their bound.
   void CutSendQueues();
 
@@ -148,6 +152,7 @@ class Relay {
   TimerWheel wheel_;
   Metrics metrics_;
   Effects effects_;
+  Observers observers_;
   registry::Registry registry_;
   Exchanges exchanges_;
   SendQueues send_queues_;

@@ -36,6 +36,8 @@ std::optional<size_t> Relay::TakePreface(Session& session, std::span<const uint8
 }
 
 End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
+  if (observers_.any()) [[unlikely]]
+    observers_.OnRead(session, frame, now_);
   ++metrics_.frames_read;
   session.frame_tokens -= 1;
   if (session.state == State::kHello && (!frame.has_known_type() || frame.type() != FrameType::kHello)) {
@@ -56,6 +58,7 @@ End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
     case FrameType::kHello:
       end = OnHello(session, frame);
       break;
+    case FrameType::kMirror:
     case FrameType::kWelcome:
       end = End::kServerFrame;
       break;
@@ -98,6 +101,9 @@ End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
     case FrameType::kGoaway:
       end = OnGoaway(session, frame);
       break;
+    case FrameType::kObserve:
+      end = OnObserve(session, frame, words);
+      break;
   }
   if (end != End::kNone || !session.is_live()) return end;
   if (metrics_.late_frames != late_frames) session.control_tokens -= Session::kDropped;
@@ -128,7 +134,11 @@ End Relay::OnHello(Session& session, Frame frame) {
   v1::Hello hello;
   if (!proto::ParseMessage(frame.payload_text(), hello)) return End::kMalformed;
   if (hello.version() != proto::kVersion) return End::kBadVersion;
-  if (hello.observer()) return End::kObserver;
+  if (hello.observer()) {
+    if (!limits_.allow_observers) return End::kObserver;
+    if (!observers_.Add(session)) return End::kMaxObservers;
+    session.is_observer = true;
+  }
   session.state = State::kOpen;
   --unauthenticated_;
   v1::Welcome welcome;
@@ -148,6 +158,7 @@ End Relay::OnHello(Session& session, Frame frame) {
 }
 
 End Relay::OnJoin(Session& session, Frame frame, std::string_view& words) {
+  if (session.is_observer) return End::kObserverRole;
   session.control_tokens -= 1;
   v1::Join join;
   if (!proto::ParseMessage(frame.payload_text(), join)) return End::kMalformed;
@@ -237,10 +248,31 @@ End Relay::OnGoaway(Session& session, Frame frame) {
   if (!proto::ParseMessage(frame.payload_text(), status)) return End::kMalformed;
   if (session.is_leaving) return End::kNone;
   session.is_leaving = true;
+  if (session.is_observer) observers_.Remove(session);
   for (Client* const client : session.slots.All()) {
     if (client->operation == registry::Operation::kWaiting) exchanges_.StopWaiting(*client);
   }
   effects_.Touch(session);
+  return End::kNone;
+}
+
+End Relay::OnObserve(Session& session, Frame frame, std::string_view& words) {
+  if (!session.is_observer) return End::kObserverRole;
+  session.control_tokens -= 1;
+  v1::Observe observe;
+  if (!proto::ParseMessage(frame.payload_text(), observe)) return End::kMalformed;
+  MirrorFilter filter;
+  for (const auto& [bytes, id] :
+       {std::pair(&observe.channel_id(), &filter.channel), std::pair(&observe.client_id(), &filter.client),
+        std::pair(&observe.request_id(), &filter.request)}) {
+    *id = proto::UuidFromBytes(*bytes);
+    if (bytes->empty() || id->has_value()) continue;
+    words = "the ids of OBSERVE have 16 bytes each, or none";
+    return End::kMalformed;
+  }
+  constexpr uint32_t kBesideBytes = proto::kMirrorBlockBytes + proto::kHeaderBytes;
+  filter.snap_bytes = std::min(observe.snap_bytes(), limits_.max_payload_bytes - kBesideBytes);
+  if (!session.is_leaving) observers_.Observe(session, filter);
   return End::kNone;
 }
 

@@ -119,6 +119,7 @@ struct Session {
   bool input_ended = false;       // after GOAWAY
   bool is_idle_at_drain = false;  // the server drains and nothing runs here any more
   bool is_suspect = false;        // was silent too long when last judged; a poll has to come in between
+  bool is_observer = false;       // is shown what others say, and has no clients
   bool was_shut = false;          // the effect that shuts the write side was taken
   bool is_dirty = false;          // stands in the list of effects
 

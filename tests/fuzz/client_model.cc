@@ -48,6 +48,8 @@ Kind ClientModel::Expect(Frame frame) {
   switch (type) {
     case FrameType::kHello:
     case FrameType::kJoin:
+    case FrameType::kObserve:
+    case FrameType::kMirror:
       return Kind::kFault;
     case FrameType::kWelcome:
       return ExpectWelcome(frame);
@@ -282,7 +284,9 @@ void ClientModel::OnWritten(Frame frame, const Event& event, bool& was_discarded
   const bool is_of_exchange = slot.is_live() && slot.id == frame.id();
   switch (frame.type()) {
     case FrameType::kWelcome:
-      Require(false, "a client does not say WELCOME");
+    case FrameType::kObserve:
+    case FrameType::kMirror:
+      Require(false, "a client does not say WELCOME, and it observes nothing");
       return;
     case FrameType::kHello:
       has_said_hello_ = true;

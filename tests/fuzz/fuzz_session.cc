@@ -15,6 +15,7 @@
 #include "driver.h"
 #include "input.h"
 #include "proto/messages.h"
+#include "proto/mirror_block.h"
 #include "session_script.h"
 
 namespace relay::fuzz {
@@ -36,6 +37,7 @@ constexpr absl::Duration kMostTime = absl::Minutes(10);
 
 Limits LimitsOf(uint8_t opening) {
   Limits limits;
+  limits.allow_observers = (opening & kObserved) != 0;
   if ((opening & kSmallLimits) == 0) return limits;
   limits.max_payload_bytes = 64 * server::kKiB;
   limits.initial_window_bytes = 64 * server::kKiB;
@@ -51,6 +53,8 @@ Limits LimitsOf(uint8_t opening) {
   limits.linger_bytes = 64;
   limits.reset_burst = 8;
   limits.frames_per_second = 100;
+  limits.max_observers = 2;
+  limits.observer_queue_bytes = 1000;
   limits.max_channels = 3;
   limits.queue_count = 2;
   limits.queue_bytes = 400;
@@ -107,6 +111,37 @@ class Bystanders {
   size_t steps_ = 0;
 };
 
+// Who is shown all that the others say, and reads it.
+class Observer {
+ public:
+  explicit Observer(Driver& driver) : driver_(driver), peer_(driver.Connect()) {
+    v1::Hello hello;
+    hello.set_version(proto::kVersion);
+    hello.set_observer(true);
+    v1::Observe observe;
+    observe.set_snap_bytes(100);
+    peer_.Send(std::string(proto::kPreface) + server::FrameOf(FrameType::kHello, 0, proto::kNilUuid, hello) +
+               server::FrameOf(FrameType::kObserve, 0, proto::kNilUuid, observe));
+  }
+
+  // What came is well formed, and no more is told as lost than is; whatever the others do, the observer is not cut.
+  void Read() {
+    for (Seen& seen : peer_.Take()) {
+      if (seen.type != FrameType::kMirror) continue;
+      const std::span<uint8_t> payload(reinterpret_cast<uint8_t*>(seen.payload.data()), seen.payload.size());
+      if (!proto::CheckMirror(payload)) std::abort();
+      told_lost_ += proto::MirrorBlock(payload).lost();
+    }
+    if (peer_.was_shut() || told_lost_ > driver_.metrics().mirrors_lost) std::abort();
+  }
+  void KeepAlive() { peer_.Send(server::PingFrame()); }
+
+ private:
+  Driver& driver_;
+  Peer& peer_;
+  uint64_t told_lost_ = 0;
+};
+
 // One of the others, and what is known of it.
 struct Hostile {
   Peer* peer;
@@ -117,13 +152,16 @@ struct Hostile {
 class Session {
  public:
   Session(const uint8_t* data, size_t size)
-      : input_(data, size), opening_(input_.Byte()), driver_(LimitsOf(opening_)), bystanders_(driver_) {}
+      : input_(data, size), opening_(input_.Byte()), driver_(LimitsOf(opening_)), bystanders_(driver_) {
+    if ((opening_ & kObserved) != 0) observer_.emplace(driver_);
+  }
 
   void Run() {
     Connect();
     while (!input_.is_empty()) {
       Step();
       if (!hostile().peer->was_closed()) hostile().peer->Take();
+      if (observer_.has_value()) observer_->Read();
     }
     bystanders_.Step();
     bystanders_.Finish();
@@ -171,6 +209,7 @@ class Session {
   const uint8_t opening_;
   Driver driver_;
   Bystanders bystanders_;
+  std::optional<Observer> observer_;
   std::vector<Hostile> hostiles_;
   absl::Duration passed_;
 };
@@ -279,6 +318,7 @@ void Session::Step() {
       passed_ += step;
       driver_.Advance(step);
       bystanders_.KeepAlive();
+      if (observer_.has_value()) observer_->KeepAlive();
       return;
     }
     case kBystand:

@@ -95,6 +95,14 @@ void WriteSession(const std::filesystem::path& directory) {
   Write(directory, "queue_is_full",
         Bytes({small, kRequest, 1, 2,   0, 100,    0, kRequest, 2, 3, 0,        100, 0,  kRequest,
                3,     4,        8, 100, 0, kChunk, 1, 1,        2, 1, kReceive, 1,   255}));
+  // HELLO of an observer, OBSERVE of everything: raw, so that it is one itself.
+  Write(directory, "observes_and_does_not_read",
+        Bytes({kObserved | kSmallLimits, kRaw, 8}) + "RELAY/1\n" +
+            Bytes({kFrame, 1,  0,  0,      0,        4,        8,        1,     32,       1,       kFrame, 15, 0, 0, 0,
+                   2,      32, 99, kStall, kBystand, kBystand, kBystand, kPing, kBystand, kResume, kJoin,  1,  1, 0}));
+  Write(directory, "is_observed",
+        Bytes({kObserved | joined, kReceive, 2, 255, kRequest, 1, 2, 0, 10, 0, kLeave, 1, 1, kJoin, 1, 2, 128, kBystand,
+               kBreak}));
   Write(directory, "too_many_resets",
         Bytes({small, kReset, 1, 2, 1, kReset, 1, 2, 1, kReset, 1, 2, 1, kReset, 1, 2, 1, kReset,  1, 2,
                1,     kReset, 1, 2, 1, kReset, 1, 2, 1, kReset, 1, 2, 1, kReset, 1, 2, 1, kBystand}));

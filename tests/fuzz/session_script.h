@@ -12,6 +12,7 @@ enum Opening : uint8_t {
   kSaysHello = 0x01,    // every fuzzed connection begins with preface and HELLO
   kJoins = 0x02,        // and with clients on slots 1 and 2 of the bystanders' channel, 3 of another one
   kSmallLimits = 0x04,  // bounds of a few bytes and frames
+  kObserved = 0x08,     // somebody is shown it all; each fuzzed connection may ask for that, too
 };
 
 // What a byte means, modulo kStepCount. `id` is an index: 0 the nil id, 1 the bystanders' request, 2... others.

@@ -70,6 +70,8 @@ Told Read(const Frame& frame) {
     case FrameType::kEnd:
     case FrameType::kPing:
     case FrameType::kPong:
+    case FrameType::kObserve:
+    case FrameType::kMirror:
       break;
   }
   if (!is_whole) told.end = "(does not parse)";

@@ -71,19 +71,20 @@ TEST(Frame, IsRewrittenInPlaceAndNowhereElse) {
   EXPECT_EQ(bytes, expected);
 }
 
-TEST(Frame, KnowsTheTypesOneToFourteen) {
+TEST(Frame, KnowsTheTypesOneToSixteen) {
   std::string bytes = Built(FrameType::kHello, 0, 0, kNilUuid, "");
   for (int type = 0; type < 256; ++type) {
     bytes[4] = static_cast<char>(type);
-    EXPECT_EQ(ViewOf(bytes).has_known_type(), type >= 1 && type <= 14) << type;
+    EXPECT_EQ(ViewOf(bytes).has_known_type(), type >= 1 && type <= 16) << type;
   }
 }
 
 TEST(Frame, TypesBearTheNamesAndNumbersOfTheProtocol) {
-  const std::vector<std::string_view> names = {"HELLO", "WELCOME", "JOIN",  "LEAVE", "RECEIVE", "START",  "CHUNK",
-                                               "END",   "WINDOW",  "RESET", "PING",  "PONG",    "GOAWAY", "EXTEND"};
+  const std::vector<std::string_view> names = {"HELLO",  "WELCOME", "JOIN",    "LEAVE", "RECEIVE", "START",
+                                               "CHUNK",  "END",     "WINDOW",  "RESET", "PING",    "PONG",
+                                               "GOAWAY", "EXTEND",  "OBSERVE", "MIRROR"};
   for (size_t i = 0; i < names.size(); ++i) EXPECT_EQ(NameOf(static_cast<FrameType>(i + 1)), names[i]);
-  EXPECT_EQ(NameOf(static_cast<FrameType>(15)), "?");
+  EXPECT_EQ(NameOf(static_cast<FrameType>(17)), "?");
   EXPECT_EQ(NameOf(static_cast<FrameType>(0)), "?");
   EXPECT_EQ(NameOf(static_cast<FrameType>(255)), "?");
 }

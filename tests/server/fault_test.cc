@@ -242,7 +242,7 @@ TEST(Faults, APayloadHasAtMostMaxPayloadBytes) {
 
 TEST_F(FaultTest, UnknownTypesAreDroppedAndCounted) {
   Peer& peer = driver_.Joined("c");
-  for (const int type : {0, 15, 100, 255}) {
+  for (const int type : {0, 17, 100, 255}) {
     peer.Send(FrameOf(static_cast<FrameType>(type), 0xff, 9, Id(3), "whatever"));
   }
   EXPECT_TRUE(peer.is_quiet());

@@ -88,6 +88,8 @@ std::vector<Flag> Flags() {
       {"control-frame-burst", RELAY_FIELD(control_frame_burst), "1", 1, {"0"}},
       {"max-clients", RELAY_FIELD(max_clients), "1", 1, {"0"}},
       {"reset-burst", RELAY_FIELD(reset_burst), "1", 1, {"0"}},
+      {"max-observers", RELAY_FIELD(max_observers), "1", 1, {"0"}},
+      {"observer-queue-bytes", RELAY_FIELD(observer_queue_bytes), "64KiB", 65536, {"65535"}},
       {"max-channels", RELAY_FIELD(max_channels), "1", 1, {"0"}},
       {"queue-count", RELAY_FIELD(queue_count), "1", 1, {"0"}},
       {"queue-bytes", RELAY_FIELD(queue_bytes), "2GiB", 2147483648.0, {"1023", "99999999999999999999"}},

@@ -217,7 +217,11 @@ End Reference::OnFrame(Peer& peer, const Frame& frame) {
       end = OnHello(peer, frame);
       break;
     case FrameType::kWelcome:
+    case FrameType::kMirror:
       end = End::kServerFrame;
+      break;
+    case FrameType::kObserve:
+      end = End::kObserverRole;  // nobody is one here
       break;
     case FrameType::kJoin:
       peer.control_tokens -= kWhole;

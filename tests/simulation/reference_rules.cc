@@ -16,7 +16,7 @@ bool Reference::HasGoodHeader(const Frame& frame) {
       type == FrameType::kStart || type == FrameType::kChunk || type == FrameType::kEnd || type == FrameType::kWindow;
   const bool has_no_id = type == FrameType::kHello || type == FrameType::kWelcome || type == FrameType::kPing ||
                          type == FrameType::kPong || type == FrameType::kGoaway || type == FrameType::kJoin ||
-                         type == FrameType::kReceive;
+                         type == FrameType::kReceive || type == FrameType::kObserve || type == FrameType::kMirror;
   const bool is_of_connection = has_no_id && type != FrameType::kJoin && type != FrameType::kReceive;
   if ((frame.slot() == 0) != is_of_connection) return false;
   const bool is_nil = frame.id() == proto::kNilUuid;
@@ -70,6 +70,7 @@ absl::StatusCode Reference::CodeOf(End end) {
     case End::kControlFramesOwed:
     case End::kMaxConnections:
     case End::kMaxUnauthenticated:
+    case End::kMaxObservers:
     case End::kFramesPerSecond:
     case End::kResetsPerSecond:
     case End::kMaxClients:
@@ -113,6 +114,7 @@ absl::StatusCode Reference::CodeOf(End end) {
     case End::kServerFrame:
     case End::kBadStart:
     case End::kSlotBound:
+    case End::kObserverRole:
     case End::kChannelName:
       return Code::kInvalidArgument;
   }

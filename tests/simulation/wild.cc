@@ -40,7 +40,7 @@ void World::Babble(Link& link) {
   enum : uint64_t { kNothing, kType, kFlag, kSlot, kId };
   const uint64_t odd = random_.OneIn(50) ? random_.Between(kType, kId) : uint64_t{kNothing};
   FrameType type = static_cast<FrameType>(random_.Between(3, 14));
-  if (odd == kType) type = static_cast<FrameType>(random_.Between(1, 16));
+  if (odd == kType) type = static_cast<FrameType>(random_.Between(1, 18));
   if ((type == FrameType::kGoaway || type == FrameType::kLeave) && !random_.OneIn(8)) type = FrameType::kJoin;
   auto slot = static_cast<uint16_t>(random_.Between(1, 3));
   const proto::Uuid own = wild_ids_[random_.Below(wild_ids_.size())];
@@ -185,6 +185,8 @@ std::string World::WildPayload(FrameType type) {
     case FrameType::kJoin:
     case FrameType::kLeave:
     case FrameType::kGoaway:
+    case FrameType::kObserve:
+    case FrameType::kMirror:
       break;
   }
   return payload;

@@ -274,7 +274,7 @@ class NoFault(ConformanceTest):
 
     def test_unknown_types_are_dropped(self):
         client = self.sender()
-        for type in (0, 15, 100, 255):
+        for type in (0, 17, 100, 255):
             for payload in (b"", b"something", bytes(DEFAULT_MAX_PAYLOAD_BYTES)):
                 client.line.send(type, 0, NIL, payload)
         client.sync().expect_quiet()

@@ -24,7 +24,8 @@ SMALLEST_PAYLOAD_BYTES = 64 * 1024
 SMALLEST_WINDOW_BYTES = 64 * 1024
 
 Type = enum.IntEnum(
-    "Type", "HELLO WELCOME JOIN LEAVE RECEIVE START CHUNK END WINDOW RESET PING PONG GOAWAY", start=1)
+    "Type",
+    "HELLO WELCOME JOIN LEAVE RECEIVE START CHUNK END WINDOW RESET PING PONG GOAWAY EXTEND OBSERVE MIRROR", start=1)
 
 REQUEST, RESPONSE, FIN, IDEMPOTENT, REQUIRE_RECEIVER, RECEIVE = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 
@@ -160,6 +161,7 @@ Status = _message("Status", code=(1, UINT), message=(2, STRING), end=(3, STRING)
                   retry_after_ms=(5, UINT))
 End = _message("End", status=(1, Status), metadata=(2, [Field]))
 Reset = _message("Reset", status=(1, Status), requeue=(2, BOOL))
+Observe = _message("Observe", channel_id=(1, BYTES), client_id=(2, BYTES), request_id=(3, BYTES), snap_bytes=(4, UINT))
 
 
 # ---- Frames ----
