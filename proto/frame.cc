@@ -15,6 +15,7 @@ struct Shape {
 };
 
 constexpr uint8_t kDirection = flag::kRequest | flag::kResponse;
+constexpr uint8_t kRequestOnly = flag::kIdempotent | flag::kRequireReceiver;
 
 constexpr std::array<Shape, kLastFrameType + 1> kShapes = {{
     {"?", 0, false, false, Shape::kNil},
@@ -36,6 +37,30 @@ constexpr std::array<Shape, kLastFrameType + 1> kShapes = {{
     {"MIRROR", 0, false, false, Shape::kNil},
 }};
 
+// `type` is known.
+constexpr HeaderFault CheckFlags(uint8_t type, uint8_t flags) {
+  const Shape& shape = kShapes[type];
+  if ((flags & ~shape.allowed_flags) != 0) return HeaderFault::kFlagMisplaced;
+  if (!shape.has_direction) return HeaderFault::kNone;
+  const uint8_t direction = flags & kDirection;
+  if (direction == 0 || direction == kDirection) return HeaderFault::kDirectionMissing;
+  if (direction == flag::kResponse && (flags & kRequestOnly) != 0) return HeaderFault::kFlagMisplaced;
+  if ((flags & flag::kReceive) != 0) {
+    const bool ends = type == static_cast<uint8_t>(FrameType::kEnd) || (flags & flag::kFin) != 0;
+    if (direction != flag::kResponse || !ends) return HeaderFault::kFlagMisplaced;
+  }
+  return HeaderFault::kNone;
+}
+
+// What CheckFlags says of each type with each of the flags that have a name: every frame is checked.
+constexpr auto kFlagFaults = [] {
+  std::array<std::array<HeaderFault, flag::kAll + 1>, kLastFrameType + 1> faults = {};
+  for (uint8_t type = 1; type <= kLastFrameType; ++type) {
+    for (uint8_t flags = 0; flags <= flag::kAll; ++flags) faults[type][flags] = CheckFlags(type, flags);
+  }
+  return faults;
+}();
+
 }  // namespace
 
 std::string_view NameOf(FrameType type) {
@@ -44,26 +69,16 @@ std::string_view NameOf(FrameType type) {
 }
 
 HeaderFault CheckHeader(const Frame& frame) {
-  const FrameType type = frame.type();
-  const Shape& shape = kShapes[static_cast<uint8_t>(type)];
+  const auto type = static_cast<uint8_t>(frame.type());
   const uint8_t flags = frame.flags();
-  if ((flags & ~flag::kAll) != 0) return HeaderFault::kUnknownFlag;
-  if ((flags & ~shape.allowed_flags) != 0) return HeaderFault::kFlagMisplaced;
-  if (shape.has_direction) {
-    const uint8_t direction = flags & kDirection;
-    if (direction == 0 || direction == kDirection) return HeaderFault::kDirectionMissing;
-    constexpr uint8_t kRequestOnly = flag::kIdempotent | flag::kRequireReceiver;
-    if (direction == flag::kResponse && (flags & kRequestOnly) != 0) return HeaderFault::kFlagMisplaced;
-    if ((flags & flag::kReceive) != 0) {
-      const bool ends = type == FrameType::kEnd || (flags & flag::kFin) != 0;
-      if (direction != flag::kResponse || !ends) return HeaderFault::kFlagMisplaced;
-    }
-  }
+  if (flags > flag::kAll) return HeaderFault::kUnknownFlag;
+  if (const HeaderFault fault = kFlagFaults[type][flags]; fault != HeaderFault::kNone) return fault;
+  const Shape& shape = kShapes[type];
   const bool has_slot = frame.slot() != 0;
   if (shape.has_slot && !has_slot) return HeaderFault::kSlotMissing;
   if (!shape.has_slot && has_slot) return HeaderFault::kSlotMisplaced;
   if (shape.id != Shape::kEither) {
-    const bool has_id = frame.id() != kNilUuid;
+    const bool has_id = !frame.has_nil_id();
     if (shape.id == Shape::kSet && !has_id) return HeaderFault::kIdMissing;
     if (shape.id == Shape::kNil && has_id) return HeaderFault::kIdMisplaced;
   }

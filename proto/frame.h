@@ -85,6 +85,7 @@ class Frame {
     std::memcpy(id.data, &bytes_[8], kUuidBytes);
     return id;
   }
+  bool has_nil_id() const { return (LoadBig<uint64_t>(&bytes_[8]) | LoadBig<uint64_t>(&bytes_[16])) == 0; }
   std::span<uint8_t> payload() const { return bytes_.subspan(kHeaderBytes); }
   std::string_view payload_text() const {
     return {reinterpret_cast<const char*>(bytes_.data()) + kHeaderBytes, bytes_.size() - kHeaderBytes};

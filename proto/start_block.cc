@@ -2,19 +2,6 @@
 
 namespace relay::proto {
 
-StartFault CheckStart(std::span<uint8_t> payload, bool is_response) {
-  if (payload.size() < kStartBlockBytes) return StartFault::kShorterThanBlock;
-  const StartBlock block(payload);
-  if (payload.size() < kStartBlockBytes + block.start_bytes()) return StartFault::kShorterThanStart;
-  if (block.other_client() != kNilUuid || block.queue_wait_us() != 0 || block.attempt() != 0) {
-    return StartFault::kServerFieldsSet;
-  }
-  if (is_response && (block.timeout_ms() != 0 || block.max_extension_ms() != 0)) {
-    return StartFault::kTimeoutOnResponse;
-  }
-  return StartFault::kNone;
-}
-
 std::string_view RuleOf(StartFault fault) {
   switch (fault) {
     case StartFault::kNone:

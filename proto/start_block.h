@@ -39,6 +39,7 @@ class StartBlock {
     std::memcpy(id.data, payload_.data(), kUuidBytes);
     return id;
   }
+  bool has_nil_other_client() const { return (LoadBig<uint64_t>(&payload_[0]) | LoadBig<uint64_t>(&payload_[8])) == 0; }
   uint32_t timeout_ms() const { return LoadBig<uint32_t>(&payload_[16]); }
   uint32_t queue_wait_us() const { return LoadBig<uint32_t>(&payload_[20]); }
   uint16_t attempt() const { return LoadBig<uint16_t>(&payload_[24]); }
@@ -60,7 +61,18 @@ class StartBlock {
 };
 
 // What is wrong with the payload of a START that a client sent.
-StartFault CheckStart(std::span<uint8_t> payload, bool is_response);
+inline StartFault CheckStart(std::span<uint8_t> payload, bool is_response) {
+  if (payload.size() < kStartBlockBytes) return StartFault::kShorterThanBlock;
+  const StartBlock block(payload);
+  if (payload.size() < kStartBlockBytes + block.start_bytes()) return StartFault::kShorterThanStart;
+  if (!block.has_nil_other_client() || block.queue_wait_us() != 0 || block.attempt() != 0) {
+    return StartFault::kServerFieldsSet;
+  }
+  if (is_response && (block.timeout_ms() != 0 || block.max_extension_ms() != 0)) {
+    return StartFault::kTimeoutOnResponse;
+  }
+  return StartFault::kNone;
+}
 
 }  // namespace relay::proto
 

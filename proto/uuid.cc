@@ -4,6 +4,7 @@
 #include <boost/uuid/random_generator.hpp>
 #include <boost/uuid/string_generator.hpp>
 #include <boost/uuid/uuid_io.hpp>
+#include <random>
 
 namespace relay::proto {
 namespace {
@@ -14,7 +15,14 @@ bool IsDashPlace(size_t i) { return i == 8 || i == 13 || i == 18 || i == 23; }
 
 bool IsHexDigit(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
 
+uint64_t DrawSeed() {
+  std::random_device system;
+  return uint64_t{system()} << 32 | system();
+}
+
 }  // namespace
+
+const uint64_t kHashSeeds[2] = {DrawSeed(), DrawSeed()};
 
 Uuid NewUuid() {
   thread_local boost::uuids::random_generator_mt19937 generator;

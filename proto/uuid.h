@@ -12,8 +12,6 @@
 #include <string>
 #include <string_view>
 
-#include "absl/hash/hash.h"
-
 namespace relay::proto {
 
 using Uuid = boost::uuids::uuid;
@@ -21,12 +19,17 @@ using Uuid = boost::uuids::uuid;
 inline constexpr size_t kUuidBytes = 16;
 inline constexpr Uuid kNilUuid = {};
 
-// Hashes with a seed of the process, so that a peer cannot choose ids that collide.
+// Drawn from the system when the program starts.
+extern const uint64_t kHashSeeds[2];
+
+// Hashes with seeds of the process, so that a peer cannot choose ids that collide. All bits of the result are good: the
+// two halves multiplied, as in wyhash (Wang Yi).
 struct UuidHash {
   size_t operator()(const Uuid& id) const {
     uint64_t halves[2];
     std::memcpy(halves, id.data, sizeof(halves));
-    return absl::HashOf(halves[0], halves[1]);
+    const auto product = static_cast<unsigned __int128>(halves[0] ^ kHashSeeds[0]) * (halves[1] ^ kHashSeeds[1]);
+    return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
   }
 };
 

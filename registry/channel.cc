@@ -10,16 +10,12 @@ namespace relay::registry {
 Channel::~Channel() {
   queue_.clear();
   line_.clear();
+  exchanges_.Clear();
 }
 
 Client* Channel::FindClient(const proto::Uuid& id) const {
   const auto found = clients_.find(id);
   return found == clients_.end() ? nullptr : found->second;
-}
-
-Exchange* Channel::FindExchange(const proto::Uuid& id) const {
-  const auto found = exchanges_.find(id);
-  return found == exchanges_.end() ? nullptr : found->second;
 }
 
 void Channel::AddClient(Client& client) {
@@ -60,7 +56,7 @@ void Channel::Begin(Exchange& exchange, Client& sender) {
   exchange.sender = &sender;
   sender.operation = Operation::kSending;
   sender.exchange = &exchange;
-  exchanges_.emplace(exchange.id, &exchange);
+  exchanges_.Add(exchange);
 }
 
 void Channel::Enqueue(Exchange& exchange) {
@@ -99,7 +95,7 @@ void Channel::End(Exchange& exchange) {
   exchange.sender->operation = Operation::kIdle;
   exchange.sender->exchange = nullptr;
   exchange.sender = nullptr;
-  exchanges_.erase(exchange.id);
+  exchanges_.Remove(exchange);
 }
 
 void Channel::Unqueue(Exchange& exchange) {
@@ -135,8 +131,9 @@ std::string Channel::Check() const {
   if (std::adjacent_find(queue_.begin(), queue_.end(), is_younger) != queue_.end()) return "the queue is out of order";
   size_t queued = 0;
   size_t bytes = 0;
-  for (const auto& [id, exchange] : exchanges_) {
-    if (exchange->id != id || exchange->channel != this) return "an exchange is indexed under another id or channel";
+  for (const Exchange* const exchange : exchanges_.All()) {
+    if (exchange->channel != this) return "an exchange is indexed under another channel";
+    if (FindExchange(exchange->id) != exchange) return "two exchanges bear the same id";
     if (exchange->sender == nullptr || exchange->sender->exchange != exchange ||
         exchange->sender->operation != Operation::kSending) {
       return "an exchange without its sender";

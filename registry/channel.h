@@ -13,6 +13,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "proto/uuid.h"
 #include "registry/exchange.h"
+#include "registry/exchange_index.h"
 #include "registry/pace.h"
 
 namespace relay::registry {
@@ -41,7 +42,7 @@ class Channel {
   Pace& pace() { return pace_; }
 
   Client* FindClient(const proto::Uuid& id) const;
-  Exchange* FindExchange(const proto::Uuid& id) const;
+  Exchange* FindExchange(const proto::Uuid& id) const { return exchanges_.Find(id); }
 
   // `client.id` is not on the channel.
   void AddClient(Client& client);
@@ -90,7 +91,7 @@ class Channel {
 
   const proto::Uuid id_;
   absl::flat_hash_map<proto::Uuid, Client*, proto::UuidHash> clients_;
-  absl::flat_hash_map<proto::Uuid, Exchange*, proto::UuidHash> exchanges_;
+  ExchangeIndex exchanges_;
   Queue queue_;
   Line line_;
   size_t queue_bytes_ = 0;

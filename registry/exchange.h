@@ -7,6 +7,7 @@
 #define RELAY_REGISTRY_EXCHANGE_H_
 
 #include <boost/intrusive/list.hpp>
+#include <boost/intrusive/unordered_set_hook.hpp>
 #include <cstddef>
 #include <cstdint>
 
@@ -16,6 +17,9 @@ namespace relay::registry {
 
 class Channel;
 struct Exchange;
+
+// Where an exchange stands in the index of its channel, with the hash of its id.
+using IndexHook = boost::intrusive::unordered_set_member_hook<boost::intrusive::store_hash<true>>;
 
 // What a client is doing: one thing at a time.
 enum class Operation : uint8_t {
@@ -37,7 +41,9 @@ struct Client {
 
 // One request and its response, from START to its one end. Changed by its Channel alone.
 struct Exchange {
-  proto::Uuid id = {};
+  explicit Exchange(const proto::Uuid& its_id) : id(its_id) {}
+
+  const proto::Uuid id;
   Channel* channel = nullptr;
   Client* sender = nullptr;
   Client* receiver = nullptr;  // set while assigned; null while queued
@@ -45,6 +51,7 @@ struct Exchange {
   uint16_t attempt = 0;        // how often it was handed out
   size_t queued_bytes = 0;     // what is held for it, counted in its channel's queue while it is queued
   boost::intrusive::list_member_hook<> queue_hook;
+  IndexHook index_hook;
 
   bool is_assigned() const { return receiver != nullptr; }
   bool is_queued() const { return queue_hook.is_linked(); }

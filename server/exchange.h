@@ -28,8 +28,7 @@ struct Stream {
 
 // Thread-compatible.
 struct Exchange : registry::Exchange {
-  Exchange(const proto::Uuid& its_id, uint64_t initial_window_bytes) {
-    id = its_id;
+  Exchange(const proto::Uuid& its_id, uint64_t initial_window_bytes) : registry::Exchange(its_id) {
     request.window = initial_window_bytes;
     response.window = initial_window_bytes;
   }
@@ -49,9 +48,9 @@ struct Exchange : registry::Exchange {
   bool may_move = false;  // IDEMPOTENT, and there is room for the copy
   bool has_timeout = false;
   uint32_t queue_wait_us = 0;  // from START to the last handing on
-  absl::Time read_at;          // when START was read
-  absl::Time ends_at;          // the timeout's end, or that of the longest time that the server allows
-  absl::Time extends_to;       // the latest that a receiver may move ends_at to
+  Instant read_at;             // when START was read
+  Instant ends_at;             // the timeout's end, or that of the longest time that the server allows
+  Instant extends_to;          // the latest that a receiver may move ends_at to
   Deadline deadline{Deadline::Of::kExchange, this};
 };
 

@@ -1,7 +1,7 @@
 #include "server/exchanges.h"
 
 #include <algorithm>
-#include <limits>
+#include <chrono>
 
 #include "absl/strings/str_cat.h"
 #include "proto/start_block.h"
@@ -12,16 +12,7 @@ namespace {
 using proto::Frame;
 using proto::FrameType;
 namespace flag = proto::flag;
-
-uint32_t SaturatedMicroseconds(absl::Duration duration) {
-  const int64_t us = std::max<int64_t>(0, absl::ToInt64Microseconds(duration));
-  return static_cast<uint32_t>(std::min<int64_t>(us, std::numeric_limits<uint32_t>::max()));
-}
-
-uint32_t MillisecondsUp(absl::Duration duration) {
-  const absl::Duration up = duration + absl::Milliseconds(1) - absl::Nanoseconds(1);
-  return static_cast<uint32_t>(std::max<int64_t>(1, absl::ToInt64Milliseconds(up)));
-}
+using std::chrono::milliseconds;
 
 }  // namespace
 
@@ -85,18 +76,18 @@ End Exchanges::OnRequest(Session& session, Client* client, Frame frame) {
   exchange.request.has_ended = frame.has(flag::kFin);
   exchange.request.cost = cost;
   exchange.read_at = now_;
-  exchange.ends_at = exchange.extends_to = now_ + limits_.max_request_time;
+  exchange.ends_at = exchange.extends_to = now_ + max_request_time_;
   if (block.timeout_ms() != 0) {
     exchange.has_timeout = true;
-    exchange.ends_at = std::min(exchange.ends_at, now_ + absl::Milliseconds(block.timeout_ms()));
-    exchange.extends_to = std::min(exchange.extends_to, now_ + absl::Milliseconds(block.max_extension_ms()));
+    exchange.ends_at = std::min(exchange.ends_at, now_ + milliseconds(block.timeout_ms()));
+    exchange.extends_to = std::min(exchange.extends_to, now_ + milliseconds(block.max_extension_ms()));
   }
   wheel_.Set(exchange.deadline, exchange.ends_at);
   channel.Begin(exchange, *client);
   if (receiver == nullptr) {
     Hold(exchange, frame);
     channel.Enqueue(exchange);
-    if (channel.queue_count() == 1) channel.pace().Begin(now_);
+    if (channel.queue_count() == 1) channel.pace().Begin(TimeOf(now_));
     return End::kNone;
   }
   channel.Assign(exchange, *receiver);
@@ -117,9 +108,9 @@ uint32_t Exchanges::RetryAfterMs(registry::Channel& channel, End bound, size_t b
   if (queued == 0 || bytes > limits_.queue_bytes) return 0;
   size_t places = 1;
   if (bound != End::kQueueCount) places = bytes / std::max<size_t>(1, channel.queue_bytes() / queued) + 1;
-  const absl::Duration after = channel.pace().RetryAfter(std::min(places, queued), queued, now_);
+  const absl::Duration after = channel.pace().RetryAfter(std::min(places, queued), queued, TimeOf(now_));
   if (after == absl::ZeroDuration()) return 0;
-  return MillisecondsUp(std::min(after, absl::Milliseconds(std::numeric_limits<uint32_t>::max())));
+  return MillisecondsUp(NanosecondsOf(after));
 }
 
 // ---- What follows a START ------------------------------------------------------------------------------------------
@@ -270,7 +261,7 @@ Exchange* Exchanges::OldestInTime(registry::Channel& channel) {
 }
 
 void Exchanges::HandOutHeld(Exchange& exchange, Client& receiver) {
-  exchange.channel->pace().Left(now_);
+  exchange.channel->pace().Left(TimeOf(now_));
   exchange.channel->Assign(exchange, receiver);
   Bytes frames;
   if (IsRedeliverable(exchange)) {
@@ -363,8 +354,8 @@ End Exchanges::OnExtend(Client* client, Frame frame) {
     return End::kNone;
   }
   if (frame.payload().size() != proto::kExtendBytes) return End::kMalformed;
-  const absl::Duration asked = absl::Milliseconds(proto::LoadBig<uint32_t>(frame.payload().data()));
-  const absl::Time to = std::min(now_ + asked, exchange->extends_to);
+  const milliseconds asked(proto::LoadBig<uint32_t>(frame.payload().data()));
+  const Instant to = std::min(now_ + asked, exchange->extends_to);
   if (exchange->has_timeout && to > exchange->ends_at) {
     ++metrics_.extensions;
     exchange->ends_at = to;
@@ -423,7 +414,7 @@ void Exchanges::BeginReceive(Session& session, Client* client, uint16_t slot, st
     session.control_tokens -= Session::kDropped;
     WaitOver(*client);
   } else {
-    wheel_.Set(client->wait_over, now_ + absl::Milliseconds(*wait_ms));
+    wheel_.Set(client->wait_over, now_ + milliseconds(*wait_ms));
   }
 }
 

@@ -10,12 +10,12 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/time/time.h"
 #include "proto/frame.h"
 #include "registry/channel.h"
 #include "server/effects.h"
 #include "server/ends.h"
 #include "server/exchange.h"
+#include "server/instant.h"
 #include "server/limits.h"
 #include "server/metrics.h"
 #include "server/session.h"
@@ -30,9 +30,13 @@ namespace relay::server {
 class Exchanges {
  public:
   Exchanges(const Limits& limits, Effects& effects, TimerWheel& wheel, Metrics& metrics)
-      : limits_(limits), effects_(effects), wheel_(wheel), metrics_(metrics) {}
+      : limits_(limits),
+        effects_(effects),
+        wheel_(wheel),
+        metrics_(metrics),
+        max_request_time_(NanosecondsOf(limits.max_request_time)) {}
 
-  void set_now(absl::Time now) { now_ = now; }
+  void set_now(Instant now) { now_ = now; }
 
   // From now on nothing begins, and nothing is handed out again.
   void StopAdmitting() { is_admitting_ = false; }
@@ -110,7 +114,8 @@ class Exchanges {
   Metrics& metrics_;
   ExchangePool pool_;
   std::vector<registry::Channel*> given_back_to_;
-  absl::Time now_;
+  const Nanoseconds max_request_time_;
+  Instant now_;
   bool is_admitting_ = true;
   bool is_short_of_memory_ = false;
 };

@@ -54,7 +54,7 @@ void Exchanges::LoseReceiver(Exchange& exchange, End end, v1::Status status, boo
   exchange.withheld_window = 0;
   exchange.response_window_owed.unlink();
   exchange.channel->Requeue(exchange);
-  if (exchange.channel->queue_count() == 1) exchange.channel->pace().Begin(now_);
+  if (exchange.channel->queue_count() == 1) exchange.channel->pace().Begin(TimeOf(now_));
   given_back_to_.push_back(exchange.channel);
 }
 
@@ -142,7 +142,7 @@ void Exchanges::EndExchange(Exchange& exchange, End end) {
     if (session.is_leaving || !is_admitting_) effects_.Touch(session);
   }
   if (!exchange.held.empty()) metrics_.held_bytes -= exchange.held.size();
-  if (exchange.is_queued()) exchange.channel->pace().Left(now_);
+  if (exchange.is_queued()) exchange.channel->pace().Left(TimeOf(now_));
   exchange.channel->End(exchange);
   pool_.Free(exchange);
 }

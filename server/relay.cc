@@ -50,12 +50,12 @@ uint32_t WorkOf(const Frame& frame) {
 Relay::Relay(const Limits& limits, const proto::Uuid& server_id, absl::Time start)
     : limits_(limits),
       server_id_(server_id),
-      now_(start),
-      wheel_(start),
+      now_(InstantOf(start)),
+      wheel_(now_),
       effects_(metrics_),
       observers_(limits_, effects_, metrics_, start),
       exchanges_(limits_, effects_, wheel_, metrics_) {
-  exchanges_.set_now(start);
+  exchanges_.set_now(now_);
 }
 
 Relay::~Relay() {
@@ -86,7 +86,7 @@ ConnectionId Relay::OnOpen(std::string peer, absl::Time now) {
   if (observers_.any()) observers_.OnOpened(session, now_);
   ++live_;
   ++unauthenticated_;
-  wheel_.Set(session.deadline, now_ + limits_.hello_timeout);
+  wheel_.Set(session.deadline, now_ + NanosecondsOf(limits_.hello_timeout));
   if (is_draining_) {
     Refuse(session, End::kStopping);
   } else if (is_short_of_memory_) {
@@ -240,7 +240,7 @@ void Relay::Drain(absl::Time now) {
   SetNow(now);
   is_draining_ = true;
   exchanges_.StopAdmitting();
-  wheel_.Set(drain_over_, now_ + limits_.drain_timeout);
+  wheel_.Set(drain_over_, now_ + NanosecondsOf(limits_.drain_timeout));
   for (Session* const session : LiveSessions()) {
     if (session->state != State::kOpen) {
       Refuse(*session, End::kStopping);
@@ -316,7 +316,7 @@ void Relay::Finish(Session& session, End end, State state) {
   session.end = end;
   session.state = state;
   if (state == State::kLingering) {
-    wheel_.Set(session.deadline, now_ + limits_.linger_time);
+    wheel_.Set(session.deadline, now_ + NanosecondsOf(limits_.linger_time));
   } else {
     session.deadline.Unset();
     send_queues_.Set(session, 0);
@@ -348,7 +348,7 @@ bool Relay::Settle(Session& session) {
   } else if (!session.is_idle_at_drain) {
     // What the peer sent before it heard of the drain is still answered; a peer that stays is closed then.
     session.is_idle_at_drain = true;
-    wheel_.Set(session.deadline, now_ + limits_.linger_time);
+    wheel_.Set(session.deadline, now_ + NanosecondsOf(limits_.linger_time));
   }
   return false;
 }
@@ -377,8 +377,8 @@ void Relay::OnDeadline(Session& session) {
     Finish(session, End::kStopping, State::kLingering);
     return;
   }
-  const absl::Duration interval = limits_.heartbeat_interval;
-  const absl::Time dead_at = session.last_read + interval * limits_.heartbeat_misses;
+  const Nanoseconds interval = NanosecondsOf(limits_.heartbeat_interval);
+  const Instant dead_at = session.last_read + interval * limits_.heartbeat_misses;
   const bool is_judged = !session.input_ended || session.unsent_bytes > 0;
   if (is_judged && now_ >= dead_at) {
     if (session.is_suspect) {
@@ -386,11 +386,11 @@ void Relay::OnDeadline(Session& session) {
     } else {
       // Judged again in the next turn: the loop may have slept, and what the peer sent is not yet read.
       session.is_suspect = true;
-      wheel_.Set(session.deadline, now_ + absl::Milliseconds(1));
+      wheel_.Set(session.deadline, now_ + std::chrono::milliseconds(1));
     }
     return;
   }
-  absl::Time ping_at = session.last_sent + interval;
+  Instant ping_at = session.last_sent + interval;
   if (now_ >= ping_at) {
     uint8_t payload[proto::kPingBytes];
     proto::StoreBig<uint64_t>(payload, ++session.pings);
@@ -440,6 +440,11 @@ void Relay::EndTurn() {
     if (effect.close) sessions_.erase(effect.connection);
   }
   taken_.clear();
+}
+
+std::optional<absl::Time> Relay::next_deadline() const {
+  const std::optional<Instant> next = wheel_.next();
+  return next.has_value() ? std::optional(TimeOf(*next)) : std::nullopt;
 }
 
 std::string Relay::Check() const {

@@ -24,6 +24,7 @@
 #include "server/effects.h"
 #include "server/ends.h"
 #include "server/exchanges.h"
+#include "server/instant.h"
 #include "server/limits.h"
 #include "server/metrics.h"
 #include "server/observers.h"
@@ -86,7 +87,7 @@ class Relay {
   void EndTurn();
 
   // When OnTime has something to do next.
-  std::optional<absl::Time> next_deadline() const { return wheel_.next(); }
+  std::optional<absl::Time> next_deadline() const;
 
   const Metrics& metrics() const { return metrics_; }
   size_t unsent_bytes() const { return send_queues_.total_bytes(); }
@@ -142,13 +143,13 @@ class Relay {
   // The rate that the session has overspent, or kNone.
   static End CheckTokens(const Session& session);
   void SetNow(absl::Time now) {
-    now_ = now;
-    exchanges_.set_now(now);
+    now_ = InstantOf(now);
+    exchanges_.set_now(now_);
   }
 
   const Limits limits_;
   const proto::Uuid server_id_;
-  absl::Time now_;
+  Instant now_;
   TimerWheel wheel_;
   Metrics metrics_;
   Effects effects_;

@@ -113,7 +113,7 @@ End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
 }
 
 void Relay::RefillTokens(Session& session) {
-  const double seconds = absl::ToDoubleSeconds(now_ - session.tokens_at);
+  const double seconds = std::chrono::duration<double>(now_ - session.tokens_at).count();
   session.tokens_at = now_;
   const double frames = limits_.frames_per_second;
   session.frame_tokens = std::min(std::max(session.frame_tokens, frames), session.frame_tokens + seconds * frames);
@@ -153,7 +153,7 @@ End Relay::OnHello(Session& session, Frame frame) {
   welcome.set_heartbeat_misses(limits_.heartbeat_misses);
   welcome.set_max_attempts(limits_.attempts);
   effects_.Send(session, FrameType::kWelcome, 0, proto::kNilUuid, welcome);
-  wheel_.Set(session.deadline, now_ + limits_.heartbeat_interval);
+  wheel_.Set(session.deadline, now_ + NanosecondsOf(limits_.heartbeat_interval));
   return End::kNone;
 }
 

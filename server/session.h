@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/time/time.h"
 #include "registry/exchange.h"
 #include "server/ends.h"
+#include "server/instant.h"
 #include "server/timer_wheel.h"
 
 namespace relay::server {
@@ -133,15 +133,15 @@ struct Session {
   uint32_t control_frames_owed = 0;
   boost::intrusive::list<OwedWindow, boost::intrusive::constant_time_size<false>> owed_windows;
 
-  absl::Time last_read;
-  absl::Time last_sent;
+  Instant last_read;
+  Instant last_sent;
   Deadline deadline{Deadline::Of::kSession, this};  // HELLO's, the next heartbeat, or the end of lingering
   uint64_t pings = 0;
   size_t lingered_bytes = 0;
   double frame_tokens = 0;  // below zero: overspent
   double reset_tokens = 0;
   double control_tokens = 0;
-  absl::Time tokens_at;
+  Instant tokens_at;
 };
 
 }  // namespace relay::server

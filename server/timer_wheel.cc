@@ -5,6 +5,8 @@
 
 namespace relay::server {
 
+using Tick = std::chrono::milliseconds;
+
 TimerWheel::~TimerWheel() {
   for (auto& level : places_) {
     for (List& list : level) list.clear();
@@ -12,9 +14,9 @@ TimerWheel::~TimerWheel() {
   expired_.clear();
 }
 
-void TimerWheel::Set(Deadline& deadline, absl::Time at) {
+void TimerWheel::Set(Deadline& deadline, Instant at) {
   deadline.Unset();
-  const int64_t ticks = absl::ToInt64Milliseconds(at - start_ + absl::Milliseconds(1) - absl::Nanoseconds(1));
+  const int64_t ticks = std::chrono::ceil<Tick>(at - start_).count();
   // One place of the last level less than the wheel is round, so that no deadline lands in the current place.
   constexpr uint64_t kReach = (uint64_t{kPlaces} - 1) << ((kLevels - 1) * kBits);
   const uint64_t tick = ticks > 0 ? static_cast<uint64_t>(ticks) : 0;
@@ -50,8 +52,8 @@ std::optional<TimerWheel::Position> TimerWheel::First() const {
   return std::nullopt;
 }
 
-Deadline* TimerWheel::Expire(absl::Time now) {
-  const int64_t elapsed = absl::ToInt64Milliseconds(now - start_);
+Deadline* TimerWheel::Expire(Instant now) {
+  const int64_t elapsed = std::chrono::duration_cast<Tick>(now - start_).count();
   const uint64_t target = elapsed > 0 ? static_cast<uint64_t>(elapsed) : 0;
   while (expired_.empty()) {
     const auto first = First();
@@ -78,11 +80,11 @@ Deadline* TimerWheel::Expire(absl::Time now) {
   return &deadline;
 }
 
-std::optional<absl::Time> TimerWheel::next() const {
-  if (!expired_.empty()) return start_ + absl::Milliseconds(static_cast<int64_t>(now_));
+std::optional<Instant> TimerWheel::next() const {
+  if (!expired_.empty()) return start_ + Tick(now_);
   const auto first = First();
   if (!first.has_value()) return std::nullopt;
-  return start_ + absl::Milliseconds(static_cast<int64_t>(first->tick));
+  return start_ + Tick(first->tick);
 }
 
 }  // namespace relay::server

@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "absl/time/time.h"
+#include "server/instant.h"
 
 namespace relay::server {
 
@@ -41,20 +41,20 @@ class Deadline {
 // Thread-compatible. Deadlines are owned by others and leave the wheel when they are destroyed.
 class TimerWheel {
  public:
-  explicit TimerWheel(absl::Time start) : start_(start) {}
+  explicit TimerWheel(Instant start) : start_(start) {}
   ~TimerWheel();
   TimerWheel(const TimerWheel&) = delete;
   TimerWheel& operator=(const TimerWheel&) = delete;
 
   // Sets, or moves, `deadline`. It expires at the first Expire of `at` or later, rounded up to a millisecond; one that
   // lies in the past, in the millisecond after the last Expire.
-  void Set(Deadline& deadline, absl::Time at);
+  void Set(Deadline& deadline, Instant at);
 
   // The next deadline that has passed at `now`, unset; null when there is none left. Call until null.
-  Deadline* Expire(absl::Time now);
+  Deadline* Expire(Instant now);
 
   // When Expire may have something to do next: never later than the earliest deadline. Nothing where none is set.
-  std::optional<absl::Time> next() const;
+  std::optional<Instant> next() const;
 
  private:
   static constexpr size_t kLevels = 6;
@@ -73,7 +73,7 @@ class TimerWheel {
   // The first place that holds something, whose tick is later than now_.
   std::optional<Position> First() const;
 
-  const absl::Time start_;
+  const Instant start_;
   uint64_t now_ = 0;
   std::array<std::array<List, kPlaces>, kLevels> places_;
   mutable std::array<uint64_t, kLevels> occupied_ = {};  // a bit may outlive its list's last member

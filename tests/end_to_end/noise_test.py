@@ -122,7 +122,7 @@ class Noise(unittest.TestCase):
         self.check_refused(line, Code.INVALID_ARGUMENT, "malformed")
 
     def test_where_the_program_lies_in_memory_is_chance(self):
-        """The seed of the hash of ids is an address: of a program at a fixed place, a peer could compute it."""
+        """The seed of the hash of slots is an address: of a program at a fixed place, a peer could compute it."""
         with open(os.environ["RELAYD"], "rb") as program:
             self.assertEqual(program.read(18)[16:], b"\x03\x00", "not position-independent")
 

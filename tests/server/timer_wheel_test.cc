@@ -13,9 +13,15 @@
 namespace relay::server {
 namespace {
 
-const absl::Time kStart = absl::UnixEpoch() + absl::Hours(7);
+using std::chrono::hours;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::nanoseconds;
+using std::chrono::seconds;
 
-std::vector<void*> ExpireAll(TimerWheel& wheel, absl::Time now) {
+const Instant kStart = Instant() + hours(7);
+
+std::vector<void*> ExpireAll(TimerWheel& wheel, Instant now) {
   std::vector<void*> owners;
   while (Deadline* const deadline = wheel.Expire(now)) {
     EXPECT_FALSE(deadline->is_set());
@@ -31,12 +37,12 @@ TEST(TimerWheel, ExpiresAtItsTimeAndNotBefore) {
   for (const int64_t ms : {int64_t{1}, int64_t{2}, int64_t{63}, int64_t{64}, int64_t{65}, int64_t{4095}, int64_t{4096},
                            int64_t{262144}, int64_t{3600000}, int64_t{86400000}, int64_t{0xffffffff}}) {
     TimerWheel fresh(kStart);
-    fresh.Set(deadline, kStart + absl::Milliseconds(ms));
+    fresh.Set(deadline, kStart + milliseconds(ms));
     EXPECT_TRUE(deadline.is_set());
     ASSERT_TRUE(fresh.next().has_value());
-    EXPECT_LE(*fresh.next(), kStart + absl::Milliseconds(ms));
-    EXPECT_TRUE(ExpireAll(fresh, kStart + absl::Milliseconds(ms - 1)).empty()) << ms;
-    EXPECT_EQ(ExpireAll(fresh, kStart + absl::Milliseconds(ms)).size(), 1u) << ms;
+    EXPECT_LE(*fresh.next(), kStart + milliseconds(ms));
+    EXPECT_TRUE(ExpireAll(fresh, kStart + milliseconds(ms - 1)).empty()) << ms;
+    EXPECT_EQ(ExpireAll(fresh, kStart + milliseconds(ms)).size(), 1u) << ms;
     EXPECT_EQ(fresh.next(), std::nullopt);
   }
 }
@@ -44,29 +50,29 @@ TEST(TimerWheel, ExpiresAtItsTimeAndNotBefore) {
 TEST(TimerWheel, RoundsUpToAMillisecond) {
   TimerWheel wheel(kStart);
   Deadline deadline(Deadline::Of::kClient, nullptr);
-  wheel.Set(deadline, kStart + absl::Milliseconds(5) + absl::Nanoseconds(1));
-  EXPECT_TRUE(ExpireAll(wheel, kStart + absl::Milliseconds(5) + absl::Nanoseconds(2)).empty());
-  EXPECT_EQ(ExpireAll(wheel, kStart + absl::Milliseconds(6)).size(), 1u);
+  wheel.Set(deadline, kStart + milliseconds(5) + nanoseconds(1));
+  EXPECT_TRUE(ExpireAll(wheel, kStart + milliseconds(5) + nanoseconds(2)).empty());
+  EXPECT_EQ(ExpireAll(wheel, kStart + milliseconds(6)).size(), 1u);
 }
 
 TEST(TimerWheel, WhatLiesInThePastExpiresInTheNextMillisecond) {
   TimerWheel wheel(kStart);
-  EXPECT_EQ(wheel.Expire(kStart + absl::Seconds(100)), nullptr);
+  EXPECT_EQ(wheel.Expire(kStart + seconds(100)), nullptr);
   Deadline deadline(Deadline::Of::kClient, nullptr);
-  for (const absl::Time past : {kStart - absl::Hours(1), kStart, absl::InfinitePast(), kStart + absl::Seconds(100)}) {
+  for (const Instant past : {kStart - hours(1), kStart, Instant(), kStart + seconds(100)}) {
     wheel.Set(deadline, past);
-    EXPECT_EQ(wheel.Expire(kStart + absl::Seconds(100)), nullptr);
+    EXPECT_EQ(wheel.Expire(kStart + seconds(100)), nullptr);
     deadline.Unset();
   }
   wheel.Set(deadline, kStart);
-  EXPECT_EQ(ExpireAll(wheel, kStart + absl::Seconds(100) + absl::Milliseconds(1)).size(), 1u);
+  EXPECT_EQ(ExpireAll(wheel, kStart + seconds(100) + milliseconds(1)).size(), 1u);
 }
 
 TEST(TimerWheel, TakesAnEternityForAVeryLongTime) {
   TimerWheel wheel(kStart);
   Deadline deadline(Deadline::Of::kClient, nullptr);
-  wheel.Set(deadline, absl::InfiniteFuture());
-  EXPECT_TRUE(ExpireAll(wheel, kStart + absl::Hours(24 * 365)).empty());
+  wheel.Set(deadline, Instant::max());
+  EXPECT_TRUE(ExpireAll(wheel, kStart + hours(24 * 365)).empty());
   EXPECT_TRUE(deadline.is_set());
 }
 
@@ -75,22 +81,22 @@ TEST(TimerWheel, UnsetAndDestroyedDeadlinesNeverExpire) {
   Deadline kept(Deadline::Of::kClient, &wheel);
   Deadline unset(Deadline::Of::kClient, nullptr);
   auto destroyed = std::make_unique<Deadline>(Deadline::Of::kClient, nullptr);
-  for (Deadline* const deadline : {&kept, &unset, destroyed.get()}) wheel.Set(*deadline, kStart + absl::Seconds(1));
+  for (Deadline* const deadline : {&kept, &unset, destroyed.get()}) wheel.Set(*deadline, kStart + seconds(1));
   unset.Unset();
   unset.Unset();
   destroyed.reset();
-  EXPECT_EQ(ExpireAll(wheel, kStart + absl::Hours(1)), std::vector<void*>{&wheel});
+  EXPECT_EQ(ExpireAll(wheel, kStart + hours(1)), std::vector<void*>{&wheel});
 }
 
 TEST(TimerWheel, OneThatExpiresMayUnsetOneThatIsDue) {
   TimerWheel wheel(kStart);
   Deadline a(Deadline::Of::kClient, nullptr);
   Deadline b(Deadline::Of::kClient, nullptr);
-  wheel.Set(a, kStart + absl::Milliseconds(3));
-  wheel.Set(b, kStart + absl::Milliseconds(3));
-  EXPECT_EQ(wheel.Expire(kStart + absl::Milliseconds(3)), &a);
+  wheel.Set(a, kStart + milliseconds(3));
+  wheel.Set(b, kStart + milliseconds(3));
+  EXPECT_EQ(wheel.Expire(kStart + milliseconds(3)), &a);
   b.Unset();
-  EXPECT_EQ(wheel.Expire(kStart + absl::Milliseconds(3)), nullptr);
+  EXPECT_EQ(wheel.Expire(kStart + milliseconds(3)), nullptr);
   EXPECT_EQ(wheel.next(), std::nullopt);
 }
 
@@ -98,7 +104,7 @@ TEST(TimerWheel, IsDueNowWhileOneOfTheSameTimeIsLeft) {
   TimerWheel wheel(kStart);
   Deadline first(Deadline::Of::kClient, nullptr);
   Deadline second(Deadline::Of::kClient, nullptr);
-  const absl::Time at = kStart + absl::Milliseconds(5);
+  const Instant at = kStart + milliseconds(5);
   wheel.Set(first, at);
   wheel.Set(second, at);
   EXPECT_NE(wheel.Expire(at), nullptr);
@@ -115,12 +121,12 @@ TEST(TimerWheel, ExpiresInTheOrderOfTime) {
   for (int i = 0; i < 1000; ++i) {
     times.push_back(1 + static_cast<int64_t>(random() % 1000000));
     deadlines.push_back(std::make_unique<Deadline>(Deadline::Of::kClient, &times));
-    wheel.Set(*deadlines.back(), kStart + absl::Milliseconds(times.back()));
+    wheel.Set(*deadlines.back(), kStart + milliseconds(times.back()));
   }
   std::sort(times.begin(), times.end());
-  const absl::Time end = kStart + absl::Milliseconds(times.back());
+  const Instant end = kStart + milliseconds(times.back());
   for (size_t i = 0; i < times.size(); ++i) {
-    ASSERT_LE(*wheel.next(), kStart + absl::Milliseconds(times[i]));
+    ASSERT_LE(*wheel.next(), kStart + milliseconds(times[i]));
     ASSERT_NE(wheel.Expire(end), nullptr);
   }
   EXPECT_EQ(wheel.Expire(end), nullptr);
@@ -167,7 +173,7 @@ TEST(TimerWheel, AgreesWithAMapOverRandomOperations) {
         case 1:
         case 2: {
           const int64_t at = now + far();
-          wheel.Set(*deadlines[i], kStart + absl::Milliseconds(at));
+          wheel.Set(*deadlines[i], kStart + milliseconds(at));
           due[i] = std::max(at, now + 1);
           break;
         }
@@ -184,7 +190,7 @@ TEST(TimerWheel, AgreesWithAMapOverRandomOperations) {
           }
           int64_t last = 0;
           std::set<void*> expired;
-          while (Deadline* const deadline = wheel.Expire(kStart + absl::Milliseconds(now))) {
+          while (Deadline* const deadline = wheel.Expire(kStart + milliseconds(now))) {
             auto* const at = static_cast<int64_t*>(deadline->owner());
             ASSERT_LE(last, *at) << "out of order";
             last = *at;
@@ -203,8 +209,8 @@ TEST(TimerWheel, AgreesWithAMapOverRandomOperations) {
       const auto next = wheel.next();
       ASSERT_EQ(next.has_value(), earliest != std::numeric_limits<int64_t>::max());
       if (next.has_value()) {
-        ASSERT_LE(*next, kStart + absl::Milliseconds(earliest));
-        ASSERT_GT(*next, kStart + absl::Milliseconds(now)) << "whoever waits for next() would spin";
+        ASSERT_LE(*next, kStart + milliseconds(earliest));
+        ASSERT_GT(*next, kStart + milliseconds(now)) << "whoever waits for next() would spin";
       }
     }
   }
@@ -214,11 +220,11 @@ TEST(TimerWheel, AgreesWithAMapOverRandomOperations) {
 TEST(TimerWheel, WakesSeldomForAFarDeadline) {
   TimerWheel wheel(kStart);
   Deadline deadline(Deadline::Of::kExchange, nullptr);
-  const absl::Time at = kStart + absl::Milliseconds(0xfedcba98);
+  const Instant at = kStart + milliseconds(0xfedcba98);
   wheel.Set(deadline, at);
   int wakes = 0;
   while (deadline.is_set() && wakes < 100) {
-    const absl::Time now = *wheel.next();
+    const Instant now = *wheel.next();
     ASSERT_LE(now, at);
     const Deadline* const expired = wheel.Expire(now);
     if (expired != nullptr) {
