@@ -8,6 +8,7 @@ namespace relay::tools {
 int Send(int argc, const char* const* argv);
 int Receive(int argc, const char* const* argv);
 int Bench(int argc, const char* const* argv);
+int Inspect(int argc, const char* const* argv);
 
 }  // namespace relay::tools
 

@@ -19,8 +19,10 @@ constexpr std::string_view kHelp = R"(relay: sends requests into channels, where
 
 usage: relay send CHANNEL [OPTION]...     stdin: the request, stdout: the answer
        relay receive CHANNEL [OPTION]...  answers requests, a command for each
+       relay inspect [FILE] [OPTION]...   shows every frame, of a file or live
        relay bench raw [OPTION]...        what a relay costs, measured
-       relay send --help | relay receive --help | relay --version
+       relay send --help | relay receive --help | relay inspect --help
+       relay --version
 
 Try it, beside a running relayd:
 
@@ -43,11 +45,12 @@ int Run(int argc, const char* const* argv) {
   if (command == "send"sv) return relay::tools::Send(argc - 1, argv + 1);
   if (command == "receive"sv) return relay::tools::Receive(argc - 1, argv + 1);
   if (command == "bench"sv) return relay::tools::Bench(argc - 1, argv + 1);
+  if (command == "inspect"sv) return relay::tools::Inspect(argc - 1, argv + 1);
   if (command == "--help"sv || command == "-h"sv || command == "help"sv) {
     return Print(std::string(kHelp) + relay::tools::ExitCodeTable());
   }
   if (command == "--version"sv) return Print("relay " RELAY_VERSION "\n");
-  return relay::tools::UsageError("relay", command.empty() ? "a command is missing: send, receive or bench"
+  return relay::tools::UsageError("relay", command.empty() ? "a command is missing: send, receive, inspect or bench"
                                                            : "no command '" + std::string(command) + "'");
 }
 

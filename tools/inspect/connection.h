@@ -1,0 +1,140 @@
+// What is known of one connection from what passed on it: its limits, its slots and what each is doing. It says of
+// every frame which exchange it belongs to, what credit its stream has left, whether it is late, and which rule of
+// PROTOCOL.md it breaks.
+//
+// It stands between the two peers. What either has written, the other may not have read yet, so a frame is judged by
+// what its writer can have known at the most: late is what such a crossing can explain, broken what nothing can.
+
+#ifndef RELAY_TOOLS_INSPECT_CONNECTION_H_
+#define RELAY_TOOLS_INSPECT_CONNECTION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "absl/container/flat_hash_map.h"
+#include "proto/frame.h"
+#include "proto/uuid.h"
+#include "tools/inspect/history.h"
+#include "tools/inspect/seen.h"
+
+namespace relay::inspect {
+
+// Thread-compatible.
+class Connection {
+ public:
+  // An exchange that a slot had a part in and that no frame ended: the client left, or the connection is gone.
+  using OnAbandoned = std::function<void(const proto::Uuid& channel, const proto::Uuid& request, Side side)>;
+
+  // `history` and `names` are the decoder's, for all connections.
+  Connection(const Opening& opening, History& history, ChannelNames& names, OnAbandoned on_abandoned);
+
+  // Fills what is to be said of `frame` beyond its bytes. `content` is null where the type is not known.
+  void Judge(SeenFrame& frame);
+  // As if it had joined: of a frame that a relay mirrored.
+  void Know(uint16_t slot, const proto::Uuid& channel, const proto::Uuid& client);
+  // Bytes are missing: from here on nothing is broken that something missing may explain.
+  void LoseSight() { sees_all_ = false; }
+  // Both directions are over.
+  void Close();
+
+  // 0 while no WELCOME was seen.
+  uint32_t max_payload_bytes() const { return has_welcome_ ? max_payload_bytes_ : 0; }
+
+ private:
+  enum class Doing : uint8_t { kNothing, kWaiting, kSending, kReceiving };
+  struct Stream {
+    uint64_t cost = 0;
+    uint64_t window = 0;
+    bool has_started = false;
+    bool has_ended = false;
+  };
+  struct Slot {
+    uint16_t number = 0;
+    proto::Uuid channel = proto::kNilUuid;
+    proto::Uuid client = proto::kNilUuid;
+    bool is_joined = false;
+    bool is_leaving = false;      // LEAVE was sent, its echo has not come
+    bool is_taken_away = false;   // the server's LEAVE came unasked: the client may not know yet
+    bool is_withdrawing = false;  // the echo has not come
+    Doing doing = Doing::kNothing;
+    proto::Uuid request = proto::kNilUuid;
+    Stream request_stream;
+    Stream response_stream;
+  };
+
+  // Whether there is more to be said about the frame.
+  bool JudgeOrder(SeenFrame& frame);
+  void JudgeSlot(SeenFrame& frame, Slot& slot);
+  void OnHello(SeenFrame& frame);
+  void OnWelcome(SeenFrame& frame);
+  void OnJoin(SeenFrame& frame);
+  void OnGoaway(SeenFrame& frame);
+  void OnLeave(SeenFrame& frame, Slot& slot);
+  void OnReceiveToServer(SeenFrame& frame, Slot& slot);
+  void OnReceiveToClient(SeenFrame& frame, Slot& slot);
+  void OnRequestToServer(SeenFrame& frame, Slot& slot);
+  void OnRequestToClient(SeenFrame& frame, Slot& slot);
+  void OnStream(SeenFrame& frame, Slot& slot);
+  void OnWindow(SeenFrame& frame, Slot& slot);
+  void OnReset(SeenFrame& frame, Slot& slot);
+  void OnExtend(SeenFrame& frame, Slot& slot);
+
+  // The slot takes no part in the exchange of the frame: late, or never begun.
+  void OnForeign(SeenFrame& frame, const Slot& slot);
+  void BeginReceive(SeenFrame& frame, Slot& slot);
+  void BeginExchange(SeenFrame& frame, Slot& slot, Doing doing);
+  void EndExchange(SeenFrame& frame, Slot& slot, History::Past how);
+  // Its START could not begin it.
+  void Refuse(SeenFrame& frame, Rule rule);
+  // Without a frame that ends it.
+  void Abandon(Slot& slot);
+  // A stream's START, CHUNK or END where the exchange is live.
+  void Spend(SeenFrame& frame, Stream& stream);
+  // False where the payload is not what its type wants.
+  static bool IsReadable(SeenFrame& frame);
+  Stream& StreamOf(const SeenFrame& frame, Slot& slot) {
+    return frame.header.has(proto::flag::kRequest) ? slot.request_stream : slot.response_stream;
+  }
+  static bool IsToServer(const SeenFrame& frame) { return frame.direction == Direction::kToServer; }
+  // The first rule that is broken is told.
+  static void Break(SeenFrame& frame, Rule rule, std::string_view words = {});
+  // Only where nothing that was missed can explain it.
+  void BreakIfSeen(SeenFrame& frame, Rule rule) {
+    if (sees_all_) Break(frame, rule);
+  }
+  uint64_t HistoryKey(uint16_t slot) const { return (id_ << 16) | slot; }
+  // Where nothing is known of it yet, a free one.
+  Slot& SlotOf(uint16_t number) {
+    Slot& slot = slots_[number];
+    slot.number = number;
+    return slot;
+  }
+
+  const ConnectionId id_;
+  History& history_;
+  ChannelNames& names_;
+  const OnAbandoned on_abandoned_;
+  bool sees_all_;  // from the first byte, both directions in order
+
+  bool has_client_frame_ = false;
+  bool has_hello_ = false;
+  bool has_server_frame_ = false;
+  bool has_welcome_ = false;
+  bool client_leaves_ = false;  // GOAWAY
+  bool server_leaves_ = false;
+  bool client_is_done_ = false;  // its GOAWAY was that of a protocol error
+  bool server_is_done_ = false;
+  bool is_thrown_away_ = false;  // what the client says: the server ends the connection
+  uint32_t max_payload_bytes_ = proto::kSmallestMaxPayloadBytes;
+  uint64_t window_bytes_ = proto::kSmallestWindowBytes;
+  uint64_t max_window_bytes_ = UINT64_MAX;
+  uint32_t max_start_bytes_ = UINT16_MAX;
+  absl::flat_hash_map<uint16_t, Slot> slots_;
+  absl::flat_hash_map<proto::Uuid, uint16_t, proto::UuidHash> sending_;  // the slots of live requests
+};
+
+}  // namespace relay::inspect
+
+#endif  // RELAY_TOOLS_INSPECT_CONNECTION_H_

@@ -1,0 +1,170 @@
+#include "tools/inspect/exchange_log.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace relay::inspect {
+namespace {
+
+using proto::FrameType;
+namespace flag = proto::flag;
+
+// What a stream that stands still has left at the most: not even a CHUNK of one byte fits.
+constexpr uint64_t kStalledBytes = proto::kChunkOverheadBytes;
+
+// So many marks, whatever passes: every second one goes when there is no more room.
+template <typename Mark>
+void AddMark(std::vector<Mark>& marks, const Mark& mark) {
+  marks.push_back(mark);
+  if (marks.size() < Exchange::kMostMarks) return;
+  size_t kept = 0;
+  for (size_t i = 1; i < marks.size(); i += 2) marks[kept++] = marks[i];
+  marks.resize(kept);
+}
+
+bool IsOf(const SeenFrame& frame, Side side) { return frame.side == side; }
+
+}  // namespace
+
+void ExchangeLog::OnFrame(const SeenFrame& frame) {
+  if (frame.side == Side::kNone || frame.request() == proto::kNilUuid) return;
+  if (frame.is_late && !frame.begins) return;
+  const Key key(frame.channel, frame.header.id());
+  if (!frame.begins && !live_.contains(key)) return;
+  std::unique_ptr<Exchange>& entry = live_[key];
+  if (entry == nullptr) entry = std::make_unique<Exchange>();
+  Exchange& exchange = *entry;
+  if (frame.rule != Rule::kNone) ++exchange.broken_rules;
+  if (frame.begins) Begin(exchange, frame);
+  if (frame.is_live) Count(exchange, frame);
+  if (!frame.ends) return;
+  const bool decides = frame.side == Side::kSender || !exchange.sender_seen;
+  if (frame.is(FrameType::kReset)) {
+    if (!decides) return;
+    const v1::Status& status = frame.content->reset.status();
+    exchange.code = status.code();
+    exchange.end = status.end();
+    exchange.message = status.message();
+    exchange.may_have_run = status.may_have_run();
+    if (exchange.end.empty()) {
+      const bool by_client = frame.direction == Direction::kToServer;
+      exchange.end = !by_client ? "reset" : frame.side == Side::kSender ? "sender_reset" : "receiver_reset";
+    }
+    return End(key, exchange, frame.at);
+  }
+  if (frame.is(FrameType::kEnd) && frame.content->state == Payload::State::kParsed) {
+    exchange.code = frame.content->end.status().code();
+    exchange.message = frame.content->end.status().message();
+  }
+  if (!decides) return;
+  exchange.end = "completed";
+  End(key, exchange, frame.at);
+}
+
+void ExchangeLog::Begin(Exchange& exchange, const SeenFrame& frame) {
+  const Payload& content = *frame.content;
+  if (exchange.began == absl::InfinitePast()) exchange.began = frame.at;
+  exchange.channel = frame.channel;
+  exchange.channel_name = frame.channel_name;
+  exchange.request = frame.header.id();
+  if (content.state == Payload::State::kParsed || exchange.method.empty()) exchange.method = content.start.method();
+  if (IsOf(frame, Side::kSender)) {
+    exchange.sender_seen = true;
+    exchange.began = frame.at;
+    exchange.sender = frame.client;
+    exchange.timeout_ms = content.timeout_ms;
+    return;
+  }
+  exchange.receiver_seen = true;
+  exchange.receiver = frame.client;
+  exchange.attempt = content.attempt;
+  exchange.queue_wait = absl::Microseconds(content.queue_wait_us);
+  if (exchange.sender == proto::kNilUuid) exchange.sender = content.other_client;
+  if (!exchange.sender_seen) exchange.timeout_ms = content.timeout_ms;
+  if (exchange.attempts.size() < Exchange::kMostMarks) {
+    exchange.attempts.push_back({content.attempt, frame.client, frame.at});
+  }
+}
+
+void ExchangeLog::Count(Exchange& exchange, const SeenFrame& frame) {
+  const FrameType type = frame.type();
+  if (type != FrameType::kStart && type != FrameType::kChunk && type != FrameType::kEnd && type != FrameType::kWindow) {
+    return;
+  }
+  const bool is_request = frame.header.has(flag::kRequest);
+  Exchange::Stream& stream = is_request ? exchange.request_stream : exchange.response_stream;
+  // Where both sides were seen, every frame passes twice: each stream is counted where its writer writes it.
+  const Side writer = is_request ? Side::kSender : Side::kReceiver;
+  const bool counts =
+      frame.side == writer || !(writer == Side::kSender ? exchange.sender_seen : exchange.receiver_seen);
+  if (type == FrameType::kStart && !is_request && frame.direction == Direction::kToClient) {
+    exchange.attempt = frame.content->attempt;
+    exchange.queue_wait = absl::Microseconds(frame.content->queue_wait_us);
+    if (exchange.receiver == proto::kNilUuid) exchange.receiver = frame.content->other_client;
+  }
+  if (!counts) return;
+  if (type == FrameType::kStart && !frame.begins && !is_request)
+    stream = Exchange::Stream();  // of the attempt that answers
+  NoteCredit(stream, frame);
+  if (type == FrameType::kWindow) return;
+  if (stream.first == absl::InfiniteFuture()) stream.first = frame.at;
+  stream.last = std::max(stream.last, frame.at);
+  ++stream.frames;
+  stream.body_bytes += frame.content->body_bytes;
+  if (frame.content->body_bytes > 0) AddMark(stream.body, {frame.at, stream.body_bytes});
+  if (type == FrameType::kEnd || frame.header.has(flag::kFin)) stream.has_ended = true;
+}
+
+void ExchangeLog::NoteCredit(Exchange::Stream& stream, const SeenFrame& frame) {
+  if (!frame.credit.has_value()) return;
+  stream.window = std::max(stream.window, frame.credit->window);
+  const bool has_ended = frame.is(FrameType::kEnd) || frame.header.has(flag::kFin);
+  const bool stands = frame.credit->left() <= kStalledBytes && !has_ended && !stream.has_ended;
+  const bool stood = !stream.stalls.empty() && stream.stalls.back().to == absl::InfiniteFuture();
+  if (stands && !stood) {
+    stream.stalls.push_back({frame.at, absl::InfiniteFuture()});
+  } else if (!stands && stood) {
+    Exchange::Stall& stall = stream.stalls.back();
+    stall.to = frame.at;
+    stream.stalled += stall.to - stall.from;
+    if (stream.stalls.size() >= Exchange::kMostMarks) stream.stalls.pop_back();
+  }
+}
+
+void ExchangeLog::OnAbandoned(const proto::Uuid& channel, const proto::Uuid& request, Side side, absl::Time at) {
+  const Key key(channel, request);
+  const auto found = live_.find(key);
+  if (found == live_.end()) return;
+  Exchange& exchange = *found->second;
+  if (side == Side::kReceiver && exchange.sender_seen) return;
+  exchange.code =
+      static_cast<uint32_t>(side == Side::kSender ? absl::StatusCode::kCancelled : absl::StatusCode::kUnavailable);
+  exchange.end = side == Side::kSender ? "sender_lost" : "receiver_lost";
+  End(key, exchange, at);
+}
+
+void ExchangeLog::End(const Key& key, Exchange& exchange, absl::Time at) {
+  exchange.ended = at;
+  for (Exchange::Stream* const stream : {&exchange.request_stream, &exchange.response_stream}) {
+    if (stream->stalls.empty() || stream->stalls.back().to != absl::InfiniteFuture()) continue;
+    stream->stalls.back().to = at;
+    stream->stalled += at - stream->stalls.back().from;
+  }
+  sink_.OnExchange(exchange);
+  live_.erase(key);
+}
+
+void ExchangeLog::Finish(absl::Time at) {
+  std::vector<std::pair<Key, const Exchange*>> open;
+  for (const auto& [key, exchange] : live_) open.emplace_back(key, exchange.get());
+  std::sort(open.begin(), open.end(), [](const auto& a, const auto& b) {
+    if (a.second->began != b.second->began) return a.second->began < b.second->began;
+    return a.first < b.first;
+  });
+  for (const auto& [key, exchange] : open) {
+    live_.find(key)->second->end = "open";
+    End(key, *live_.find(key)->second, at);
+  }
+}
+
+}  // namespace relay::inspect

@@ -1,0 +1,66 @@
+#include "tools/inspect/output.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cctype>
+#include <cstdlib>
+#include <utility>
+
+#include "tools/relay/io.h"
+
+namespace relay::inspect {
+namespace {
+
+constexpr size_t kHeldBytes = size_t{64} << 10;
+
+winsize TerminalSize(int fd) {
+  winsize size = {};
+  if (isatty(fd) == 0 || ioctl(fd, TIOCGWINSZ, &size) != 0) return {};
+  return size;
+}
+
+}  // namespace
+
+Output::Output(int fd, bool at_once, std::function<void()> on_failed)
+    : fd_(fd), at_once_(at_once), on_failed_(std::move(on_failed)) {}
+
+void Output::Write(std::string_view text) {
+  held_ += text;
+  if (at_once_ || held_.size() >= kHeldBytes) WriteOut();
+}
+
+void Output::WriteOut() {
+  if (!has_failed_) {
+    const Status status = tools::WriteAll(fd_, "stdout", held_);
+    if (!status.ok()) {
+      has_failed_ = true;
+      if (status.code() != StatusCode::kFailedPrecondition) status_ = absl::DataLossError(status.message());
+      on_failed_();
+    }
+  }
+  held_.clear();
+}
+
+absl::Status Output::Flush() {
+  WriteOut();
+  return status_;
+}
+
+size_t TerminalColumns(int fd) { return TerminalSize(fd).ws_col; }
+
+size_t TerminalRows(int fd) { return TerminalSize(fd).ws_row; }
+
+bool IsUtf8Locale() {
+  for (const char* const name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+    const char* const value = std::getenv(name);
+    if (value == nullptr || *value == '\0') continue;
+    std::string lower;
+    for (const char* c = value; *c != '\0'; ++c)
+      lower += static_cast<char>(std::tolower(static_cast<unsigned char>(*c)));
+    return lower.find("utf-8") != std::string::npos || lower.find("utf8") != std::string::npos;
+  }
+  return false;
+}
+
+}  // namespace relay::inspect

@@ -1,0 +1,245 @@
+#include "tools/inspect/text_sink.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+#include "tools/inspect/fields.h"
+#include "tools/inspect/words.h"
+#include "tools/relay/text.h"
+
+namespace relay::inspect {
+namespace {
+
+using proto::FrameType;
+
+constexpr size_t kTypeColumns = 7;
+constexpr size_t kRequestColumns = 8;
+constexpr size_t kSizeColumns = 5;
+constexpr size_t kDumpBytesALine = 16;
+
+bool IsHeartbeat(const SeenFrame& frame) { return frame.is(FrameType::kPing) || frame.is(FrameType::kPong); }
+
+bool IsBadEnd(const SeenFrame& frame) {
+  if (!frame.has_known_type() || frame.content->state != Payload::State::kParsed) return false;
+  if (frame.type() == FrameType::kReset) return true;
+  if (frame.type() == FrameType::kGoaway || frame.type() == FrameType::kLeave) return frame.content->status.code() != 0;
+  return frame.type() == FrameType::kEnd && frame.content->end.status().code() != 0;
+}
+
+}  // namespace
+
+TextSink::TextSink(const TextOptions& options, Output& out)
+    : options_(options),
+      layout_(options.width >= 140   ? Layout{11, 4, 5, 20, 20, true, 6}
+              : options.width >= 100 ? Layout{10, 3, 3, 7, 10, false, 6}
+                                     : Layout{8, 2, 2, 6, 8, false, 4}),
+      out_(out) {}
+
+std::string TextSink::TimeText(absl::Time at, uint64_t offset) {
+  if (at == absl::InfinitePast()) return absl::StrCat("@", offset);
+  if (first_ == absl::InfinitePast()) first_ = last_ = at;
+  const absl::Time before = std::exchange(last_, at);
+  if (options_.times == TextOptions::Times::kClock) {
+    return absl::FormatTime(layout_.digits == 6 ? "%H:%M:%E6S" : "%H:%M:%E3S", at, absl::LocalTimeZone());
+  }
+  const bool is_delta = options_.times == TextOptions::Times::kDelta;
+  char text[48];
+  std::snprintf(text, sizeof(text), is_delta ? "+%.*f" : "%.*f", layout_.digits,
+                absl::ToDoubleSeconds(at - (is_delta ? before : first_)));
+  return text;
+}
+
+void TextSink::PrintHead() {
+  if (std::exchange(has_head_, true)) return;
+  std::string line = " ";
+  line += FitLeft("time", options_.times == TextOptions::Times::kClock ? layout_.digits + 9u : layout_.time);
+  line += " " + FitLeft(layout_.connection > 3 ? "conn" : layout_.connection > 2 ? "con" : "co", layout_.connection);
+  line += "   " + FitLeft(layout_.slot > 3 ? "slot" : layout_.slot > 2 ? "slt" : "sl", layout_.slot);
+  line += " " + Fit("type", kTypeColumns) + " " + Fit("flags", layout_.flags) + " " + Fit("request", kRequestColumns) +
+          " " + Fit("channel", layout_.channel) + " " + FitLeft("size", kSizeColumns) + "  what it says";
+  PrintLine(options_.style.Dim(line));
+}
+
+void TextSink::OnOpen(const Opening& opening) {
+  const Place place{opening.connection, Direction::kToServer, opening.at};
+  std::string text = absl::StrCat("connection ", opening.connection);
+  if (!opening.client.empty()) absl::StrAppend(&text, ": ", tools::Printable(opening.client, 256));
+  if (!opening.server.empty()) absl::StrAppend(&text, " to ", tools::Printable(opening.server, 256));
+  if (!opening.from_start) text += ", from its middle on";
+  if (!opening.in_order) text += ", what passed when is not known";
+  PrintNote(" ", place, 0, text, false);
+}
+
+void TextSink::OnFrame(const SeenFrame& frame) {
+  PrintHead();
+  const Style& style = options_.style;
+  const bool is_broken = frame.rule != Rule::kNone;
+  const std::string colour = frame.request() == proto::kNilUuid ? "" : Style::ColourOf(frame.request());
+  std::string line(is_broken ? style.Bad("!") : frame.is_late ? style.Dim("~") : " ");
+  line += style.Dim(FitLeft(TimeText(frame.at, frame.offset), layout_.time));
+  line += " " + FitLeft(absl::StrCat(frame.connection), layout_.connection);
+  const bool to_server = frame.direction == Direction::kToServer;
+  line += " " + style.Paint(colour, to_server ? style.to_server() : style.to_client());
+  line += " " + FitLeft(frame.header.slot() == 0 ? "" : absl::StrCat(frame.header.slot()), layout_.slot);
+  const std::string type = Fit(TypeName(frame), kTypeColumns);
+  line += " ";
+  if (IsHeartbeat(frame) || frame.is_late) {
+    line += style.Dim(type);
+  } else {
+    line += frame.is(FrameType::kStart) ? style.Bold(type) : IsBadEnd(frame) ? style.Warn(type) : type;
+  }
+  const std::string flags = layout_.has_long_flags ? FlagNames(frame.header.flags()) : FlagLetters(frame);
+  line += " " + Fit(flags, layout_.flags);
+  line += " " + style.Paint(colour, Fit(ShortId(frame.request()), kRequestColumns));
+  std::string channel(frame.channel_name);
+  if (channel.empty()) channel = ShortId(frame.channel);
+  line += " " + Fit(tools::Printable(channel, 255), layout_.channel);
+  line += " " + style.Dim(FitLeft(CompactBytes(frame.payload_bytes), kSizeColumns));
+
+  const std::string words = (frame.is_late ? "late: " : "") + PayloadWords(frame);
+  const size_t used = 1 + layout_.time + 1 + layout_.connection + 3 + layout_.slot + 1 + kTypeColumns + 1 +
+                      layout_.flags + 1 + kRequestColumns + 1 + layout_.channel + 1 + kSizeColumns + 3;
+  std::string shown = words;
+  if (options_.cuts_lines && Columns(words) + used > options_.width) {
+    shown = Fit(words, std::max(options_.width, used + 8) - used);
+  }
+  if (!shown.empty()) {
+    line += "  ";
+    line += IsHeartbeat(frame) || frame.is_late ? style.Dim(shown) : IsBadEnd(frame) ? style.Warn(shown) : shown;
+  }
+  line.erase(line.find_last_not_of(' ') + 1);
+  PrintLine(line);
+  if (is_broken) {
+    const RuleInfo& info = InfoOf(frame.rule);
+    PrintBelow("!",
+               absl::StrCat(std::string(info.name), ": ", std::string(frame.rule_words), " (PROTOCOL.md, \"",
+                            std::string(info.section), "\")"),
+               true);
+  }
+  if (options_.is_verbose) PrintVerbose(frame);
+}
+
+void TextSink::PrintVerbose(const SeenFrame& frame) {
+  for (const Field& field : FieldsOf(frame)) {
+    PrintLine(absl::StrCat("      ", options_.style.Dim(Fit(field.name, 26)), " ", TextOf(field.value)));
+  }
+  PrintDump(frame.offset + proto::kHeaderBytes,
+            frame.payload.first(std::min(frame.payload.size(), options_.dump_bytes)), UINT64_MAX);
+  if (frame.payload_bytes > std::min(frame.payload.size(), options_.dump_bytes)) {
+    PrintLine(options_.style.Dim(absl::StrCat(
+        "      and ", frame.payload_bytes - std::min(frame.payload.size(), options_.dump_bytes), " bytes more")));
+  }
+}
+
+void TextSink::PrintDump(uint64_t offset, std::span<const uint8_t> bytes, uint64_t marked_from) {
+  for (size_t at = 0; at < bytes.size(); at += kDumpBytesALine) {
+    const std::span<const uint8_t> row = bytes.subspan(at, std::min(kDumpBytesALine, bytes.size() - at));
+    std::string hex;
+    std::string text;
+    for (size_t i = 0; i < kDumpBytesALine; ++i) {
+      if (i == kDumpBytesALine / 2) hex += ' ';
+      if (i >= row.size()) {
+        hex += "   ";
+        continue;
+      }
+      const bool is_marked = offset + at + i >= marked_from;
+      const std::string digits = absl::StrCat(absl::Hex(row[i], absl::kZeroPad2));
+      hex += " " + (is_marked ? options_.style.Bad(digits) : digits);
+      text += row[i] >= 0x20 && row[i] < 0x7f ? static_cast<char>(row[i]) : '.';
+    }
+    PrintLine(absl::StrCat("      ", options_.style.Dim(FitLeft(absl::StrCat(offset + at), 8)), " ", hex, "  ", text));
+  }
+}
+
+void TextSink::PrintNote(std::string_view mark, const Place& place, uint64_t offset, std::string_view text,
+                         bool is_bad) {
+  PrintHead();
+  const Style& style = options_.style;
+  std::string line(is_bad ? style.Bad(mark) : std::string(mark));
+  line += style.Dim(FitLeft(TimeText(place.at, offset), layout_.time));
+  line += " " + FitLeft(absl::StrCat(place.connection), layout_.connection) + " ";
+  const std::string arrow(place.direction == Direction::kToServer ? style.to_server() : style.to_client());
+  line += arrow + " ";
+  const size_t used = 1 + layout_.time + 1 + layout_.connection + 3;
+  std::string shown(text);
+  if (options_.cuts_lines && used + Columns(text) > options_.width) {
+    shown = Fit(text, std::max(options_.width, used + 8) - used);
+  }
+  PrintLine(line + (is_bad ? style.Bad(shown) : style.Dim(shown)));
+}
+
+void TextSink::PrintBelow(std::string_view mark, std::string_view text, bool is_bad) {
+  const Style& style = options_.style;
+  const size_t indent = layout_.time + layout_.connection + layout_.slot + 5;
+  const size_t room = options_.cuts_lines ? std::max<size_t>(options_.width, indent + 40) - indent - 1 : SIZE_MAX;
+  // As many lines as it takes: what is wrong is never cut.
+  while (!text.empty()) {
+    std::string_view part = text;
+    if (Columns(text) > room) {
+      const size_t space = text.substr(0, room).rfind(' ');
+      part = text.substr(0, space == std::string_view::npos ? room : space);
+    }
+    text.remove_prefix(part.size());
+    while (text.starts_with(' ')) text.remove_prefix(1);
+    PrintLine(absl::StrCat(is_bad ? style.Bad(mark) : std::string(mark), std::string(indent, ' '),
+                           is_bad ? style.Bad(part) : style.Dim(part)));
+  }
+}
+
+void TextSink::OnDamage(const Place& place, const Damage& damage) {
+  const RuleInfo& info = InfoOf(damage.rule);
+  PrintNote("!", place, damage.offset, absl::StrCat("damage at byte ", damage.offset, ": ", std::string(info.name)),
+            true);
+  std::string words(info.words);
+  if (damage.rule == Rule::kPayloadTooLarge) {
+    absl::StrAppend(&words, ", which is ", damage.limit_bytes, "; this header says ", damage.said_bytes);
+  }
+  if (damage.rule == Rule::kBadHeader) words = "what stands here is no header";
+  PrintBelow("!", absl::StrCat(words, " (PROTOCOL.md, \"", std::string(info.section), "\")"), true);
+  PrintDump(damage.around_offset, damage.around, damage.offset);
+}
+
+void TextSink::OnSkipped(const Place& place, const Skipped& skipped) {
+  std::string text =
+      absl::StrCat("skipped ", skipped.bytes, " bytes, from ", skipped.offset, " to ", skipped.offset + skipped.bytes);
+  switch (skipped.why) {
+    case Skipped::Why::kDamage:
+      break;
+    case Skipped::Why::kTruncated:
+      text = skipped.frame_bytes > 0
+                 ? absl::StrCat("ends inside of a frame: ", skipped.bytes, " of its ", skipped.frame_bytes,
+                                " bytes, from ", skipped.offset)
+                 : absl::StrCat("ends inside of a header: ", skipped.bytes, " bytes, from ", skipped.offset);
+      break;
+    case Skipped::Why::kGap:
+      absl::StrAppend(&text, ": beside a gap");
+      break;
+    case Skipped::Why::kBeginsInside:
+      absl::StrAppend(&text, ": the capture begins inside of a frame");
+      break;
+  }
+  PrintNote("!", place, skipped.offset, text, true);
+  if (skipped.why == Skipped::Why::kTruncated) {
+    PrintDump(skipped.offset, skipped.begun.first(std::min<size_t>(skipped.begun.size(), 2 * kDumpBytesALine)),
+              UINT64_MAX);
+  }
+}
+
+void TextSink::OnGap(const Place& place, uint64_t offset, uint64_t bytes) {
+  const std::string how_many = bytes == 0 ? "bytes" : absl::StrCat(bytes, " bytes");
+  PrintNote("!", place, offset, absl::StrCat(how_many, " are missing, from ", offset), true);
+}
+
+void TextSink::OnLost(uint64_t frames, absl::Time at) {
+  PrintHead();
+  PrintLine(absl::StrCat(options_.style.Bad("!"), options_.style.Dim(FitLeft(TimeText(at, 0), layout_.time)), " ",
+                         options_.style.Bad(absl::StrCat(frames, " frames were lost: this observer was too slow"))));
+}
+
+void TextSink::OnClose(const Place& place) {
+  PrintNote(" ", place, 0,
+            place.direction == Direction::kToServer ? "the client says no more" : "the server says no more", false);
+}
+
+}  // namespace relay::inspect

@@ -1,0 +1,75 @@
+// One line a frame, in columns that fit the width that there is; what is wrong below it.
+
+#ifndef RELAY_TOOLS_INSPECT_TEXT_SINK_H_
+#define RELAY_TOOLS_INSPECT_TEXT_SINK_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/time/time.h"
+#include "tools/inspect/output.h"
+#include "tools/inspect/seen.h"
+#include "tools/inspect/style.h"
+
+namespace relay::inspect {
+
+struct TextOptions {
+  enum class Times : uint8_t { kRelative, kDelta, kClock };
+
+  size_t width = 100;      // that the columns are laid out for
+  bool cuts_lines = true;  // at the width; else a line is as long as what there is to say
+  bool is_verbose = false;
+  size_t dump_bytes = 256;  // of each payload
+  Times times = Times::kRelative;
+  Style style;
+};
+
+// Thread-compatible.
+class TextSink : public Sink {
+ public:
+  // `out` outlives it.
+  TextSink(const TextOptions& options, Output& out);
+
+  void OnOpen(const Opening& opening) override;
+  void OnFrame(const SeenFrame& frame) override;
+  void OnDamage(const Place& place, const Damage& damage) override;
+  void OnSkipped(const Place& place, const Skipped& skipped) override;
+  void OnGap(const Place& place, uint64_t offset, uint64_t bytes) override;
+  void OnLost(uint64_t frames, absl::Time at) override;
+  void OnClose(const Place& place) override;
+  absl::Status Finish() override { return out_.Flush(); }
+
+ private:
+  struct Layout {
+    size_t time;
+    size_t connection;
+    size_t slot;
+    size_t flags;  // 0: their names go into the words
+    size_t channel;
+    bool has_long_flags;
+    int digits;  // of a second
+  };
+
+  void PrintHead();
+  std::string TimeText(absl::Time at, uint64_t offset);
+  // A line that is no frame: `mark` in the first column, then the time, the connection and the direction, then `text`.
+  void PrintNote(std::string_view mark, const Place& place, uint64_t offset, std::string_view text, bool is_bad);
+  // A line below another: as far to the right as the words of frames, or as there is room.
+  void PrintBelow(std::string_view mark, std::string_view text, bool is_bad);
+  void PrintVerbose(const SeenFrame& frame);
+  void PrintDump(uint64_t offset, std::span<const uint8_t> bytes, uint64_t marked_from);
+  void PrintLine(const std::string& line) { out_.Write(line + "\n"); }
+
+  const TextOptions options_;
+  const Layout layout_;
+  Output& out_;
+  bool has_head_ = false;
+  absl::Time first_ = absl::InfinitePast();
+  absl::Time last_ = absl::InfinitePast();
+};
+
+}  // namespace relay::inspect
+
+#endif  // RELAY_TOOLS_INSPECT_TEXT_SINK_H_
