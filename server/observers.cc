@@ -91,7 +91,7 @@ void Observers::Recount() {
   }
 }
 
-void Observers::OnRead(const Session& from, proto::Frame frame, absl::Time now) {
+void Observers::OnRead(const Session& from, proto::Frame frame, Instant now) {
   if (from.is_observer) return;
   Shown shown = {frame.bytes().first(kHeaderBytes), frame.payload()};
   std::optional<Who> who;
@@ -114,7 +114,7 @@ void Observers::OnRead(const Session& from, proto::Frame frame, absl::Time now) 
   Mirror(MirrorKind::kRead, from, shown, who, now);
 }
 
-void Observers::OnWritten(const Session& to, absl::Time now) {
+void Observers::OnWritten(const Session& to, Instant now) {
   if (to.is_observer) return;
   Slices rest(to.out);
   while (!rest.empty()) {
@@ -128,11 +128,9 @@ void Observers::OnWritten(const Session& to, absl::Time now) {
   }
 }
 
-void Observers::OnOpened(const Session& session, absl::Time now) {
-  Tell(MirrorKind::kOpened, session, session.peer, now);
-}
+void Observers::OnOpened(const Session& session, Instant now) { Tell(MirrorKind::kOpened, session, session.peer, now); }
 
-void Observers::OnEnded(const Session& session, absl::Time now) {
+void Observers::OnEnded(const Session& session, Instant now) {
   Tell(MirrorKind::kEnded, session, InfoOf(session.end).name, now);
 }
 
@@ -140,7 +138,7 @@ void Observers::OnLeft(const Client& client) {
   left_[{client.session->id, client.slot}] = {client.id, client.channel->id()};
 }
 
-void Observers::OnDrained(const Session& session, absl::Time now) {
+void Observers::OnDrained(const Session& session, Instant now) {
   for (Observer& observer : observers_) {
     if (observer.session == &session && observer.lost > 0) Append(observer, MirrorKind::kLost, 0, {}, {}, now);
   }
@@ -167,7 +165,7 @@ bool Observers::Matches(const MirrorFilter& filter, const Shown& shown, const st
 }
 
 void Observers::Mirror(MirrorKind kind, const Session& of, const Shown& shown, const std::optional<Who>& who,
-                       absl::Time now) {
+                       Instant now) {
   for (Observer& observer : observers_) {
     if (!observer.is_observing || !Matches(observer.filter, shown, who)) continue;
     const size_t bytes = std::min<size_t>(shown.payload.size(), observer.filter.snap_bytes);
@@ -175,7 +173,7 @@ void Observers::Mirror(MirrorKind kind, const Session& of, const Shown& shown, c
   }
 }
 
-void Observers::Tell(MirrorKind kind, const Session& of, std::string_view words, absl::Time now) {
+void Observers::Tell(MirrorKind kind, const Session& of, std::string_view words, Instant now) {
   if (of.is_observer) return;
   for (Observer& observer : observers_) {
     if (observer.is_observing && observer.filter.takes_all()) {
@@ -185,7 +183,7 @@ void Observers::Tell(MirrorKind kind, const Session& of, std::string_view words,
 }
 
 void Observers::Append(Observer& observer, MirrorKind kind, ConnectionId connection, const Shown& shown, const Who& who,
-                       absl::Time now) {
+                       Instant now) {
   Session& to = *observer.session;
   const size_t payload_bytes = proto::kMirrorBlockBytes + shown.header.size() + shown.payload.size();
   // Half of what cuts a peer at the most, so that what it is told besides does not bring it there.
@@ -201,8 +199,9 @@ void Observers::Append(Observer& observer, MirrorKind kind, ConnectionId connect
   const auto lost = static_cast<uint32_t>(std::min<uint64_t>(observer.lost, std::numeric_limits<uint32_t>::max()));
   observer.lost -= lost;
   const std::span<uint8_t> payload = frame.subspan(kHeaderBytes);
-  proto::MirrorBlock(payload).Write(connection, static_cast<uint64_t>(absl::ToInt64Microseconds(now - start_)), lost,
-                                    kind, who.channel, who.client);
+  proto::MirrorBlock(payload).Write(
+      connection, static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now - start_).count()),
+      lost, kind, who.channel, who.client);
   uint8_t* const at = std::copy(shown.header.begin(), shown.header.end(), &payload[proto::kMirrorBlockBytes]);
   std::copy(shown.payload.begin(), shown.payload.end(), at);
   ++metrics_.frames_mirrored;

@@ -16,11 +16,11 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/time/time.h"
 #include "proto/frame.h"
 #include "proto/mirror_block.h"
 #include "proto/uuid.h"
 #include "server/effects.h"
+#include "server/instant.h"
 #include "server/limits.h"
 #include "server/metrics.h"
 #include "server/session.h"
@@ -40,7 +40,7 @@ struct MirrorFilter {
 // Thread-compatible.
 class Observers {
  public:
-  Observers(const Limits& limits, Effects& effects, Metrics& metrics, absl::Time start)
+  Observers(const Limits& limits, Effects& effects, Metrics& metrics, Instant start)
       : limits_(limits), effects_(effects), metrics_(metrics), start_(start) {}
 
   // Whether anybody observes.
@@ -53,15 +53,15 @@ class Observers {
   void Remove(Session& session);
 
   // For these any() holds. A frame is shown as it was read, so before anybody changes it.
-  void OnRead(const Session& from, proto::Frame frame, absl::Time now);
+  void OnRead(const Session& from, proto::Frame frame, Instant now);
   // All that the turn writes to the connection.
-  void OnWritten(const Session& to, absl::Time now);
-  void OnOpened(const Session& session, absl::Time now);
-  void OnEnded(const Session& session, absl::Time now);
+  void OnWritten(const Session& to, Instant now);
+  void OnOpened(const Session& session, Instant now);
+  void OnEnded(const Session& session, Instant now);
   // The client leaves its slot; what is written there in this turn is still of it.
   void OnLeft(const Client& client);
   // An observer has less unsent than before: it is told what it has lost.
-  void OnDrained(const Session& session, absl::Time now);
+  void OnDrained(const Session& session, Instant now);
   void EndTurn() {
     if (!left_.empty()) left_.clear();
   }
@@ -87,10 +87,10 @@ class Observers {
   };
 
   void Mirror(proto::MirrorKind kind, const Session& of, const Shown& shown, const std::optional<Who>& who,
-              absl::Time now);
-  void Tell(proto::MirrorKind kind, const Session& of, std::string_view words, absl::Time now);
+              Instant now);
+  void Tell(proto::MirrorKind kind, const Session& of, std::string_view words, Instant now);
   void Append(Observer& observer, proto::MirrorKind kind, ConnectionId connection, const Shown& shown, const Who& who,
-              absl::Time now);
+              Instant now);
   bool Matches(const MirrorFilter& filter, const Shown& shown, const std::optional<Who>& who) const;
   // Who is, or in this turn was, on the slot.
   std::optional<Who> OnSlot(const Session& session, uint16_t slot) const;
@@ -99,7 +99,7 @@ class Observers {
   const Limits& limits_;
   Effects& effects_;
   Metrics& metrics_;
-  const absl::Time start_;
+  const Instant start_;
   bool is_any_ = false;
   uint32_t most_snap_bytes_ = 0;  // that any of them wants
   std::vector<Observer> observers_;

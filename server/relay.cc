@@ -53,7 +53,7 @@ Relay::Relay(const Limits& limits, const proto::Uuid& server_id, absl::Time star
       now_(InstantOf(start)),
       wheel_(now_),
       effects_(metrics_),
-      observers_(limits_, effects_, metrics_, start),
+      observers_(limits_, effects_, metrics_, now_),
       exchanges_(limits_, effects_, wheel_, metrics_) {
   exchanges_.set_now(now_);
 }
