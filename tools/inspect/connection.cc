@@ -55,6 +55,15 @@ void Connection::Judge(SeenFrame& frame) {
       return OnWelcome(frame);
     case FrameType::kGoaway:
       return OnGoaway(frame);
+    case FrameType::kObserve:
+      if (!IsToServer(frame)) return Break(frame, Rule::kClientFrame);
+      if (!is_observer_) BreakIfSeen(frame, Rule::kObserverRole);
+      IsReadable(frame);
+      return;
+    case FrameType::kMirror:
+      if (IsToServer(frame)) return Break(frame, Rule::kServerFrame);
+      IsReadable(frame);
+      return;
     case FrameType::kPing:
     case FrameType::kPong:
       IsReadable(frame);
@@ -101,7 +110,9 @@ void Connection::OnHello(SeenFrame& frame) {
   if (!IsToServer(frame)) return Break(frame, Rule::kClientFrame);
   if (std::exchange(has_hello_, true)) Break(frame, Rule::kSecondHello);
   if (frame.payload_bytes > kMaxHelloBytes) Break(frame, Rule::kHelloTooLarge);
-  if (IsReadable(frame) && frame.content->hello.version() != proto::kVersion) Break(frame, Rule::kBadVersion);
+  if (!IsReadable(frame)) return;
+  is_observer_ = frame.content->hello.observer();
+  if (frame.content->hello.version() != proto::kVersion) Break(frame, Rule::kBadVersion);
 }
 
 void Connection::OnWelcome(SeenFrame& frame) {
@@ -183,12 +194,15 @@ void Connection::JudgeSlot(SeenFrame& frame, Slot& slot) {
     case FrameType::kPing:
     case FrameType::kPong:
     case FrameType::kGoaway:
+    case FrameType::kObserve:
+    case FrameType::kMirror:
       return;
   }
 }
 
 void Connection::OnJoin(SeenFrame& frame) {
   if (!IsToServer(frame)) return Break(frame, Rule::kClientFrame);
+  if (is_observer_) Break(frame, Rule::kObserverRole);
   if (!IsReadable(frame)) return;
   const v1::Join& join = frame.content->join;
   const auto client = proto::UuidFromBytes(join.client_id());

@@ -120,6 +120,7 @@ class Connection {
 
   bool has_client_frame_ = false;
   bool has_hello_ = false;
+  bool is_observer_ = false;
   bool has_server_frame_ = false;
   bool has_welcome_ = false;
   bool client_leaves_ = false;  // GOAWAY

@@ -81,6 +81,14 @@ constexpr std::array kAll = {
     FieldInfo{"window", Kind::kNumber},
     FieldInfo{"ping", Kind::kText},
     FieldInfo{"extend_ms", Kind::kNumber},
+    FieldInfo{"observe_channel", Kind::kText},
+    FieldInfo{"observe_client", Kind::kText},
+    FieldInfo{"observe_request", Kind::kText},
+    FieldInfo{"snap_bytes", Kind::kNumber},
+    FieldInfo{"mirror_kind", Kind::kText},
+    FieldInfo{"mirror_connection", Kind::kNumber},
+    FieldInfo{"mirror_lost", Kind::kNumber},
+    FieldInfo{"mirror_type", Kind::kNumber},
     FieldInfo{"metadata", Kind::kMetadata},
 };
 
@@ -176,6 +184,21 @@ void VisitContent(const SeenFrame& frame, Call& field) {
     case FrameType::kReset:
       VisitStatus(content.reset.status(), field);
       field("requeue", [&] { return content.reset.requeue(); });
+      return;
+    case FrameType::kObserve:
+      if (!content.observe.channel_id().empty())
+        field("observe_channel", [&] { return IdText(content.observe.channel_id()); });
+      if (!content.observe.client_id().empty())
+        field("observe_client", [&] { return IdText(content.observe.client_id()); });
+      if (!content.observe.request_id().empty())
+        field("observe_request", [&] { return IdText(content.observe.request_id()); });
+      field("snap_bytes", [&] { return uint64_t{content.observe.snap_bytes()}; });
+      return;
+    case FrameType::kMirror:
+      field("mirror_kind", [&] { return std::string(proto::NameOf(content.mirror_kind)); });
+      field("mirror_connection", [&] { return content.mirror_connection; });
+      field("mirror_lost", [&] { return uint64_t{content.mirror_lost}; });
+      if (content.mirror_type != 0) field("mirror_type", [&] { return uint64_t{content.mirror_type}; });
       return;
     case FrameType::kPing:
     case FrameType::kPong:

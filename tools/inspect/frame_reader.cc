@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "proto/endian.h"
+#include "proto/mirror_block.h"
 #include "proto/start_block.h"
 
 namespace relay::inspect {
@@ -30,7 +31,10 @@ bool MayHaveBytes(FrameType type, uint32_t bytes) {
     case FrameType::kWelcome:
     case FrameType::kJoin:
       return bytes > 0 && bytes <= proto::kSmallestMaxStartBytes;
+    case FrameType::kMirror:
+      return bytes >= proto::kMirrorBlockBytes;
     case FrameType::kLeave:
+    case FrameType::kObserve:
     case FrameType::kReceive:
     case FrameType::kChunk:
     case FrameType::kEnd:

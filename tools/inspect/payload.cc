@@ -104,6 +104,25 @@ void Payload::Parse(FrameType type, uint8_t flags, std::span<uint8_t> payload, u
       extend_ms = 0;
       if (sized(proto::kExtendBytes)) extend_ms = proto::LoadBig<uint32_t>(payload.data());
       return;
+    case FrameType::kObserve:
+      return parse(observe);
+    case FrameType::kMirror: {
+      if (is_cut) {
+        state = State::kCut;
+        return;
+      }
+      if (!proto::CheckMirror(payload)) {
+        state = State::kMalformed;
+        return;
+      }
+      const proto::MirrorBlock block(payload);
+      mirror_kind = block.kind();
+      mirror_connection = block.connection();
+      mirror_lost = block.lost();
+      const bool has_frame = mirror_kind == proto::MirrorKind::kRead || mirror_kind == proto::MirrorKind::kWritten;
+      mirror_type = has_frame ? block.shown()[4] : 0;
+      return;
+    }
     case FrameType::kPing:
     case FrameType::kPong:
       sized(proto::kPingBytes);

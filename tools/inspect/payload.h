@@ -9,6 +9,7 @@
 
 #include "proto/frame.h"
 #include "proto/messages.h"
+#include "proto/mirror_block.h"
 #include "proto/start_block.h"
 
 namespace relay::inspect {
@@ -38,8 +39,15 @@ struct Payload {
   v1::End end;
   v1::Reset reset;
   v1::Start start;
+  v1::Observe observe;
   uint64_t window = 0;
   uint32_t extend_ms = 0;
+
+  // MIRROR.
+  proto::MirrorKind mirror_kind = proto::MirrorKind::kLost;
+  uint64_t mirror_connection = 0;
+  uint32_t mirror_lost = 0;
+  uint8_t mirror_type = 0;  // of the frame that it shows, 0 for none
 
   // START.
   proto::Uuid other_client;

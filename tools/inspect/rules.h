@@ -20,6 +20,7 @@ enum class Rule : uint8_t {
   kSecondWelcome,
   kServerFrame,
   kClientFrame,
+  kObserverRole,
   kBadVersion,
   kBadHeader,  // the words are those of proto::RuleOf
   kPayloadTooLarge,

@@ -107,6 +107,20 @@ std::string StartWords(const SeenFrame& frame) {
   return parts.Take();
 }
 
+std::string ObserveWords(const v1::Observe& observe) {
+  const auto id = [](std::string_view what, const std::string& bytes) {
+    const auto parsed = proto::UuidFromBytes(bytes);
+    return parsed.has_value() ? std::string(what) + ShortId(*parsed) : std::string();
+  };
+  Parts parts;
+  parts.Add(id("channel ", observe.channel_id()));
+  parts.Add(id("client ", observe.client_id()));
+  parts.Add(id("request ", observe.request_id()));
+  std::string words = parts.Take();
+  if (words.empty()) words = "everything";
+  return absl::StrCat(words, ", ", observe.snap_bytes(), " bytes of each");
+}
+
 std::string CreditWords(const SeenFrame& frame) {
   if (!frame.credit.has_value()) return "";
   if (frame.credit->left() <= proto::kChunkOverheadBytes) return "credit used up";
@@ -151,6 +165,16 @@ std::string ContentWords(const SeenFrame& frame) {
     case FrameType::kExtend:
       if (to_server) return absl::StrCat("asks for ", Milliseconds(content.extend_ms));
       return content.extend_ms == 0 ? "no timeout" : absl::StrCat(Milliseconds(content.extend_ms), " left");
+    case FrameType::kObserve:
+      return ObserveWords(content.observe);
+    case FrameType::kMirror: {
+      Parts parts;
+      parts.Add(
+          absl::StrCat("connection ", content.mirror_connection, " ", std::string(proto::NameOf(content.mirror_kind))));
+      if (content.mirror_type != 0) parts.Add(std::string(proto::NameOf(static_cast<FrameType>(content.mirror_type))));
+      if (content.mirror_lost != 0) parts.Add(absl::StrCat(content.mirror_lost, " lost"));
+      return parts.Take();
+    }
     case FrameType::kPing:
     case FrameType::kPong: {
       return absl::BytesToHexString({reinterpret_cast<const char*>(frame.payload.data()), frame.payload.size()});

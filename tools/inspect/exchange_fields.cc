@@ -1,0 +1,109 @@
+#include "tools/inspect/exchange_fields.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "tools/inspect/words.h"
+
+namespace relay::inspect {
+namespace {
+
+using Kind = FieldKind;
+
+constexpr std::array kAll = {
+    FieldInfo{"time", Kind::kText},
+    FieldInfo{"request", Kind::kText},
+    FieldInfo{"channel", Kind::kText},
+    FieldInfo{"channel_id", Kind::kText},
+    FieldInfo{"method", Kind::kText},
+    FieldInfo{"sender", Kind::kText},
+    FieldInfo{"receiver", Kind::kText},
+    FieldInfo{"attempt", Kind::kNumber},
+    FieldInfo{"queue_wait_us", Kind::kNumber},
+    FieldInfo{"first_byte_us", Kind::kNumber},
+    FieldInfo{"total_us", Kind::kNumber},
+    FieldInfo{"request_bytes", Kind::kNumber},
+    FieldInfo{"response_bytes", Kind::kNumber},
+    FieldInfo{"request_stalled_us", Kind::kNumber},
+    FieldInfo{"response_stalled_us", Kind::kNumber},
+    FieldInfo{"timeout_ms", Kind::kNumber},
+    FieldInfo{"end", Kind::kText},
+    FieldInfo{"status", Kind::kText},
+    FieldInfo{"code", Kind::kNumber},
+    FieldInfo{"message", Kind::kText},
+    FieldInfo{"may_have_run", Kind::kBool},
+    FieldInfo{"violations", Kind::kNumber},
+};
+
+uint64_t Microseconds(absl::Duration duration) {
+  return static_cast<uint64_t>(std::max<int64_t>(0, absl::ToInt64Microseconds(duration)));
+}
+
+template <typename Call>
+void Visit(const Exchange& exchange, Call& field) {
+  if (exchange.began != absl::InfinitePast()) {
+    field("time", [&] { return absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", exchange.began, absl::UTCTimeZone()); });
+  }
+  field("request", [&] { return proto::ToString(exchange.request); });
+  if (!exchange.channel_name.empty()) field("channel", [&] { return exchange.channel_name; });
+  if (exchange.channel != proto::kNilUuid) field("channel_id", [&] { return proto::ToString(exchange.channel); });
+  field("method", [&] { return exchange.method; });
+  if (exchange.sender != proto::kNilUuid) field("sender", [&] { return proto::ToString(exchange.sender); });
+  if (exchange.receiver != proto::kNilUuid) field("receiver", [&] { return proto::ToString(exchange.receiver); });
+  field("attempt", [&] { return uint64_t{exchange.attempt}; });
+  if (exchange.queue_wait.has_value()) field("queue_wait_us", [&] { return Microseconds(*exchange.queue_wait); });
+  if (FirstByte(exchange).has_value()) field("first_byte_us", [&] { return Microseconds(*FirstByte(exchange)); });
+  field("total_us", [&] { return Microseconds(Total(exchange)); });
+  field("request_bytes", [&] { return exchange.request_stream.body_bytes; });
+  field("response_bytes", [&] { return exchange.response_stream.body_bytes; });
+  field("request_stalled_us", [&] { return Microseconds(exchange.request_stream.stalled); });
+  field("response_stalled_us", [&] { return Microseconds(exchange.response_stream.stalled); });
+  field("timeout_ms", [&] { return uint64_t{exchange.timeout_ms}; });
+  field("end", [&] { return exchange.end; });
+  field("status", [&] { return CodeName(exchange.code); });
+  field("code", [&] { return uint64_t{exchange.code}; });
+  if (!exchange.message.empty()) field("message", [&] { return exchange.message; });
+  if (exchange.may_have_run) field("may_have_run", [] { return true; });
+  field("violations", [&] { return exchange.broken_rules; });
+}
+
+}  // namespace
+
+std::vector<Field> FieldsOf(const Exchange& exchange) {
+  std::vector<Field> fields;
+  auto add = [&fields](std::string_view name, auto make) { fields.push_back({name, make()}); };
+  Visit(exchange, add);
+  return fields;
+}
+
+std::optional<Value> FieldOf(const Exchange& exchange, std::string_view name) {
+  std::optional<Value> found;
+  auto pick = [&found, name](std::string_view candidate, auto make) {
+    if (candidate == name) found = make();
+  };
+  Visit(exchange, pick);
+  return found;
+}
+
+std::span<const FieldInfo> AllExchangeFields() { return kAll; }
+
+std::optional<absl::Duration> FirstByte(const Exchange& exchange) {
+  if (exchange.response_stream.first == absl::InfiniteFuture() || exchange.began == absl::InfinitePast()) {
+    return std::nullopt;
+  }
+  return exchange.response_stream.first - exchange.began;
+}
+
+absl::Duration Total(const Exchange& exchange) {
+  return exchange.began == absl::InfinitePast() ? absl::ZeroDuration() : exchange.ended - exchange.began;
+}
+
+std::string EndWords(const Exchange& exchange) {
+  if (exchange.end == "completed") return exchange.code == 0 ? "OK" : CodeName(exchange.code);
+  return exchange.end;
+}
+
+bool IsGoodEnd(const Exchange& exchange) { return exchange.end == "completed" && exchange.code == 0; }
+
+}  // namespace relay::inspect

@@ -1,0 +1,293 @@
+#include "tools/inspect/filter.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <charconv>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tools/inspect/exchange_fields.h"
+#include "tools/inspect/words.h"
+
+namespace relay::inspect {
+namespace {
+
+using Test = Filter::Test;
+using Lookup = Filter::Lookup;
+
+// Deep enough for people; a hostile text ends in an error and not in the stack's end.
+constexpr int kMostDepth = 100;
+constexpr std::array<std::string_view, 7> kOperators = {"==", "!=", "<=", ">=", "<", ">", "~"};
+constexpr std::string_view kMetadataPrefix = "metadata.";
+
+struct Error {
+  size_t column;
+  std::string words;
+};
+
+bool IsNameCharacter(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.' || c == '-';
+}
+
+std::optional<FieldKind> KindOf(std::string_view name) {
+  if (name.starts_with(kMetadataPrefix) && name.size() > kMetadataPrefix.size()) return FieldKind::kText;
+  for (const std::span<const FieldInfo> all : {AllFields(), AllExchangeFields()}) {
+    for (const FieldInfo& field : all) {
+      if (field.name == name) return field.kind;
+    }
+  }
+  return std::nullopt;
+}
+
+// How many letters would have to change.
+size_t Distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, changed});
+    }
+  }
+  return row[b.size()];
+}
+
+std::string NearestName(std::string_view name) {
+  std::string nearest;
+  size_t least = 3;
+  for (const std::span<const FieldInfo> all : {AllFields(), AllExchangeFields()}) {
+    for (const FieldInfo& field : all) {
+      const size_t distance = Distance(name.substr(0, 64), field.name);
+      if (distance >= least) continue;
+      least = distance;
+      nearest = field.name;
+    }
+  }
+  return nearest;
+}
+
+// "4096", "4K", "1M".
+std::optional<uint64_t> ParseNumber(std::string_view text) {
+  uint64_t number = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc()) return std::nullopt;
+  const std::string_view unit(rest, static_cast<size_t>(text.data() + text.size() - rest));
+  if (unit.empty()) return number;
+  constexpr std::string_view kUnits = "KMG";
+  const size_t power = unit.size() == 1 ? kUnits.find(unit[0]) : std::string_view::npos;
+  if (power == std::string_view::npos) return std::nullopt;
+  const uint64_t factor = uint64_t{1} << (10 * (power + 1));
+  if (number > UINT64_MAX / factor) return std::nullopt;
+  return number * factor;
+}
+
+bool IsTypeName(std::string_view name) {
+  for (uint8_t type = 1; type <= proto::kLastFrameType; ++type) {
+    if (proto::NameOf(static_cast<proto::FrameType>(type)) == name) return true;
+  }
+  return name.starts_with("type ");
+}
+
+std::optional<std::string> TextIn(const Lookup& lookup, std::string_view name) {
+  if (!name.starts_with(kMetadataPrefix)) {
+    const std::optional<Value> value = lookup(name);
+    if (!value.has_value()) return std::nullopt;
+    return TextOf(*value);
+  }
+  const std::optional<Value> value = lookup("metadata");
+  if (!value.has_value()) return std::nullopt;
+  for (const auto& [key, of_key] : std::get<Metadata>(*value)) {
+    if (key == name.substr(kMetadataPrefix.size())) return of_key;
+  }
+  return std::nullopt;
+}
+
+// An id is also known by the 8 digits that are shown of it.
+bool SameText(std::string_view value, std::string_view wanted) {
+  if (value == wanted) return true;
+  if (wanted.size() != 8 || value.size() != 36) return false;
+  const std::optional<proto::Uuid> id = proto::ParseUuid(value);
+  return id.has_value() && ShortId(*id) == wanted;
+}
+
+template <typename T>
+bool Compare(std::string_view op, const T& a, const T& b) {
+  if (op == "==") return a == b;
+  if (op == "!=") return a != b;
+  if (op == "<") return a < b;
+  if (op == "<=") return a <= b;
+  if (op == ">") return a > b;
+  return a >= b;
+}
+
+class Parser {
+ public:
+  explicit Parser(std::string_view text) : text_(text) {}
+
+  // Throws no exception: the first error is kept, and everything after it is skipped.
+  Test ParseAll() {
+    Test test = ParseOr(0);
+    SkipSpace();
+    if (!error_.has_value() && at_ < text_.size()) Fail(at_, "here '&&' or '||' was expected");
+    return test;
+  }
+  const std::optional<Error>& error() const { return error_; }
+
+ private:
+  Test Fail(size_t column, std::string words) {
+    if (!error_.has_value()) error_ = Error{column, std::move(words)};
+    at_ = text_.size();
+    return [](const Lookup&) { return false; };
+  }
+
+  void SkipSpace() {
+    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t')) ++at_;
+  }
+
+  bool Take(std::string_view symbol) {
+    SkipSpace();
+    if (!text_.substr(at_).starts_with(symbol)) return false;
+    at_ += symbol.size();
+    return true;
+  }
+
+  Test ParseOr(int depth) {
+    Test left = ParseAnd(depth);
+    while (Take("||")) {
+      left = [a = std::move(left), b = ParseAnd(depth)](const Lookup& lookup) { return a(lookup) || b(lookup); };
+    }
+    return left;
+  }
+
+  Test ParseAnd(int depth) {
+    Test left = ParseNot(depth);
+    while (Take("&&")) {
+      left = [a = std::move(left), b = ParseNot(depth)](const Lookup& lookup) { return a(lookup) && b(lookup); };
+    }
+    return left;
+  }
+
+  Test ParseNot(int depth) {
+    SkipSpace();
+    if (depth > kMostDepth) return Fail(at_, "so deep nobody looks");
+    const size_t open_at = at_;
+    if (!text_.substr(at_).starts_with("!=") && Take("!")) {
+      return [inner = ParseNot(depth + 1)](const Lookup& lookup) { return !inner(lookup); };
+    }
+    if (Take("(")) {
+      Test inner = ParseOr(depth + 1);
+      if (!error_.has_value() && !Take(")")) return Fail(open_at, "this '(' is not closed");
+      return inner;
+    }
+    return ParseComparison();
+  }
+
+  Test ParseComparison() {
+    const size_t name_at = at_;
+    while (at_ < text_.size() && IsNameCharacter(text_[at_])) ++at_;
+    const std::string name(text_.substr(name_at, at_ - name_at));
+    if (name.empty()) return Fail(name_at, "here the name of a field was expected");
+    const std::optional<FieldKind> kind = KindOf(name);
+    if (!kind.has_value()) {
+      const std::string nearest = NearestName(name);
+      return Fail(name_at, absl::StrCat("no field '", name, "'",
+                                        nearest.empty() ? "; JSON.md lists them" : "; is it " + nearest + "?"));
+    }
+    SkipSpace();
+    const size_t op_at = at_;
+    for (const std::string_view op : kOperators) {
+      if (Take(op)) return ParseValue(name, *kind, op, op_at);
+    }
+    return [name](const Lookup& lookup) {
+      const std::optional<std::string> value = TextIn(lookup, name);
+      return value.has_value() && !value->empty() && *value != "0" && *value != "false";
+    };
+  }
+
+  Test ParseValue(const std::string& name, FieldKind kind, std::string_view op, size_t op_at) {
+    SkipSpace();
+    const size_t value_at = at_;
+    std::string value;
+    const bool is_quoted = at_ < text_.size() && text_[at_] == '"';
+    if (is_quoted) {
+      for (++at_; at_ < text_.size() && text_[at_] != '"'; ++at_) {
+        if (text_[at_] == '\\' && at_ + 1 < text_.size()) ++at_;
+        value += text_[at_];
+      }
+      if (at_ >= text_.size()) return Fail(value_at, "this '\"' is not closed");
+      ++at_;
+    } else {
+      while (at_ < text_.size() && IsNameCharacter(text_[at_])) value += text_[at_++];
+      if (value.empty()) return Fail(value_at, absl::StrCat("here a value for ", name, " was expected"));
+    }
+    switch (kind) {
+      case FieldKind::kNumber:
+        return NumberTest(name, op, value, op_at, value_at);
+      case FieldKind::kBool:
+        if (value != "true" && value != "false") return Fail(value_at, absl::StrCat(name, " is true or false"));
+        if (op != "==" && op != "!=") return Fail(op_at, absl::StrCat(name, " is true or false: == and != alone fit"));
+        return [name, want = (value == "true") == (op == "==")](const Lookup& lookup) {
+          return (TextIn(lookup, name).value_or("false") == "true") == want;
+        };
+      case FieldKind::kText:
+      case FieldKind::kMetadata:
+        break;
+    }
+    if (op == "~") {
+      return [name, value](const Lookup& lookup) {
+        const std::optional<std::string> text = TextIn(lookup, name);
+        return text.has_value() && text->find(value) != std::string::npos;
+      };
+    }
+    if (op != "==" && op != "!=") return Fail(op_at, absl::StrCat(name, " is text: ==, != and ~ alone fit"));
+    if (name == "type" && !IsTypeName(value)) return Fail(value_at, absl::StrCat("no type of frames '", value, "'"));
+    return [name, value, want = op == "=="](const Lookup& lookup) {
+      const std::optional<std::string> text = TextIn(lookup, name);
+      return (text.has_value() && SameText(*text, value)) == want;
+    };
+  }
+
+  Test NumberTest(const std::string& name, std::string_view op, const std::string& value, size_t op_at,
+                  size_t value_at) {
+    const std::optional<uint64_t> number = ParseNumber(value);
+    if (!number.has_value())
+      return Fail(value_at, absl::StrCat(name, " is a number, as 4096 or 4K; '", value, "' is none"));
+    if (op == "~") return Fail(op_at, absl::StrCat(name, " is a number: '~' does not fit"));
+    return [name, op, wanted = *number](const Lookup& lookup) {
+      const std::optional<Value> found = lookup(name);
+      if (!found.has_value()) return op == "!=";
+      const auto* const has = std::get_if<uint64_t>(&*found);
+      return has != nullptr && Compare(op, *has, wanted);
+    };
+  }
+
+  const std::string_view text_;
+  size_t at_ = 0;
+  std::optional<Error> error_;
+};
+
+}  // namespace
+
+absl::StatusOr<Filter> Filter::Parse(std::string_view text) {
+  Parser parser(text);
+  Test test = parser.ParseAll();
+  if (!parser.error().has_value()) return Filter(std::move(test));
+  const Error& error = *parser.error();
+  const size_t column = Columns(text.substr(0, error.column));
+  return absl::InvalidArgumentError(absl::StrCat("--filter: ", error.words, ", at column ", column + 1, "\n  ",
+                                                 std::string(text), "\n  ", std::string(column, ' '), "^"));
+}
+
+bool Filter::Matches(const SeenFrame& frame) const {
+  return test_([&frame](std::string_view name) { return FieldOf(frame, name); });
+}
+
+bool Filter::Matches(const Exchange& exchange) const {
+  return test_([&exchange](std::string_view name) { return FieldOf(exchange, name); });
+}
+
+}  // namespace relay::inspect

@@ -1,0 +1,70 @@
+// --filter: which frames, and which exchanges, are shown.
+//
+//   type == RESET && channel == "jobs" && bytes > 4K
+//   !(late || type == PING) && (method ~ "resize" || metadata.user == "ada")
+//
+// Names are those of JSON.md. A name alone asks whether it is there and not false, 0 or empty. `~` is "contains".
+
+#ifndef RELAY_TOOLS_INSPECT_FILTER_H_
+#define RELAY_TOOLS_INSPECT_FILTER_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "tools/inspect/fields.h"
+#include "tools/inspect/seen.h"
+
+namespace relay::inspect {
+
+// Thread-compatible.
+class Filter {
+ public:
+  // INVALID_ARGUMENT says what is wrong, with the text and a mark below the column where it is.
+  static absl::StatusOr<Filter> Parse(std::string_view text);
+
+  bool Matches(const SeenFrame& frame) const;
+  bool Matches(const Exchange& exchange) const;
+
+  using Lookup = std::function<std::optional<Value>(std::string_view name)>;
+  using Test = std::function<bool(const Lookup&)>;
+
+ private:
+  explicit Filter(Test test) : test_(std::move(test)) {}
+
+  Test test_;
+};
+
+// Shows to `inner` what matches, and all that is no frame and no exchange. Thread-compatible.
+class FilterSink : public Sink {
+ public:
+  // `inner` outlives it.
+  FilterSink(Filter filter, Sink& inner) : filter_(std::move(filter)), inner_(inner) {}
+
+  void OnOpen(const Opening& opening) override { inner_.OnOpen(opening); }
+  void OnPreface(const Place& place) override { inner_.OnPreface(place); }
+  void OnFrame(const SeenFrame& frame) override {
+    if (filter_.Matches(frame)) inner_.OnFrame(frame);
+  }
+  void OnDamage(const Place& place, const Damage& damage) override { inner_.OnDamage(place, damage); }
+  void OnSkipped(const Place& place, const Skipped& skipped) override { inner_.OnSkipped(place, skipped); }
+  void OnGap(const Place& place, uint64_t offset, uint64_t bytes) override { inner_.OnGap(place, offset, bytes); }
+  void OnLost(uint64_t frames, absl::Time at) override { inner_.OnLost(frames, at); }
+  void OnClose(const Place& place) override { inner_.OnClose(place); }
+  void OnExchange(const Exchange& exchange) override {
+    if (filter_.Matches(exchange)) inner_.OnExchange(exchange);
+  }
+  void OnTick(absl::Time now) override { inner_.OnTick(now); }
+  absl::Status Finish() override { return inner_.Finish(); }
+
+ private:
+  const Filter filter_;
+  Sink& inner_;
+};
+
+}  // namespace relay::inspect
+
+#endif  // RELAY_TOOLS_INSPECT_FILTER_H_

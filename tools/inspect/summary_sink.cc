@@ -1,0 +1,150 @@
+#include "tools/inspect/summary_sink.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+#include "tools/inspect/exchange_fields.h"
+#include "tools/inspect/words.h"
+#include "tools/relay/text.h"
+
+namespace relay::inspect {
+namespace {
+
+constexpr size_t kTimeColumns = 6;
+
+std::string Percentiles(const tools::Histogram& histogram) {
+  std::string text;
+  for (const double part : {0.5, 0.9, 0.99}) {
+    text += " " + FitLeft(CompactTime(absl::FromChrono(histogram.Percentile(part))), kTimeColumns);
+  }
+  return text;
+}
+
+std::string Rate(uint64_t count, absl::Duration time) {
+  const double seconds = absl::ToDoubleSeconds(time);
+  if (seconds <= 0) return "-";
+  char text[32];
+  const double rate = static_cast<double>(count) / seconds;
+  std::snprintf(text, sizeof(text), rate < 100 ? "%.1f" : "%.0f", rate);
+  return text;
+}
+
+}  // namespace
+
+void SummarySink::OnOpen(const Opening& opening) {
+  ++connections_;
+  if (first_ == absl::InfinitePast()) first_ = last_ = opening.at;
+}
+
+void SummarySink::OnFrame(const SeenFrame& frame) {
+  ++frames_;
+  if (frame.rule != Rule::kNone) ++broken_rules_;
+  if (first_ == absl::InfinitePast()) first_ = frame.at;
+  last_ = std::max(last_, frame.at);
+}
+
+void SummarySink::OnDamage(const Place&, const Damage&) { ++broken_rules_; }
+
+void SummarySink::OnSkipped(const Place&, const Skipped& skipped) { skipped_bytes_ += skipped.bytes; }
+
+void SummarySink::OnLost(uint64_t frames, absl::Time) { lost_frames_ += frames; }
+
+void SummarySink::OnExchange(const Exchange& exchange) {
+  const std::string channel = exchange.channel_name.empty() ? ShortId(exchange.channel) : exchange.channel_name;
+  std::pair<std::string, std::string> key(tools::Printable(channel, 255), tools::Printable(exchange.method, 255));
+  if (rows_.size() >= kMostRows && !rows_.contains(key)) key = {"(others)", ""};
+  Row& row = rows_[key];
+  ++row.count;
+  const absl::Duration total = Total(exchange);
+  row.total.Add(absl::ToChronoNanoseconds(total));
+  if (exchange.queue_wait.has_value()) row.queue_wait.Add(absl::ToChronoNanoseconds(*exchange.queue_wait));
+  row.request_bytes += exchange.request_stream.body_bytes;
+  row.response_bytes += exchange.response_stream.body_bytes;
+  std::string end = EndWords(exchange);
+  if (row.ends.size() >= kMostEnds && !row.ends.contains(end)) end = "(others)";
+  ++row.ends[end];
+  if (slowest_.size() == kSlowest && total <= slowest_.back().total) return;
+  std::string line = absl::StrCat(options_.style.Paint(Style::ColourOf(exchange.request), ShortId(exchange.request)),
+                                  " ", FitLeft(CompactTime(total), kTimeColumns), "  ", key.first);
+  if (!key.second.empty()) absl::StrAppend(&line, " ", key.second);
+  if (exchange.queue_wait.has_value()) absl::StrAppend(&line, ", queued ", CompactTime(*exchange.queue_wait));
+  const absl::Duration stalled = exchange.request_stream.stalled + exchange.response_stream.stalled;
+  if (stalled > absl::ZeroDuration()) absl::StrAppend(&line, ", out of credit ", CompactTime(stalled));
+  absl::StrAppend(&line, ", ", EndWords(exchange));
+  slowest_.push_back({total, std::move(line)});
+  std::stable_sort(slowest_.begin(), slowest_.end(), [](const Slow& a, const Slow& b) { return a.total > b.total; });
+  if (slowest_.size() > kSlowest) slowest_.pop_back();
+}
+
+std::string SummarySink::Text() const {
+  const Style& style = options_.style;
+  const absl::Duration time = last_ - first_;
+  const size_t name = options_.width >= 140 ? 20 : options_.width >= 100 ? 11 : 8;
+  std::string text =
+      absl::StrCat(frames_, " frames on ", connections_, connections_ == 1 ? " connection" : " connections");
+  if (first_ != absl::InfinitePast()) absl::StrAppend(&text, " in ", CompactTime(time));
+  if (broken_rules_ > 0) absl::StrAppend(&text, ", ", style.Bad(absl::StrCat(broken_rules_, " broke a rule")));
+  if (skipped_bytes_ > 0) absl::StrAppend(&text, ", ", style.Bad(absl::StrCat(skipped_bytes_, " bytes skipped")));
+  if (lost_frames_ > 0) absl::StrAppend(&text, ", ", style.Bad(absl::StrCat(lost_frames_, " frames lost")));
+  text += "\n\n";
+  const bool is_wide = options_.width >= 100;
+  std::string head = Fit("channel", name) + " " + Fit("method", name) + " " + FitLeft("count", 7) + " " +
+                     FitLeft("/s", 6) + "  " + Fit("queued p50", 12) + "p90    p99" + "  " + Fit("total p50", 12) +
+                     "p90    p99";
+  if (is_wide) head += "  " + FitLeft("sent", 5) + " " + FitLeft("back", 5);
+  text += style.Dim(head) + "\n";
+  for (const auto& [key, row] : rows_) {
+    std::string line = Fit(key.first, name) + " " + Fit(key.second, name) + " " + FitLeft(absl::StrCat(row.count), 7) +
+                       " " + FitLeft(Rate(row.count, time), 6) + " " + Percentiles(row.queue_wait) + " " +
+                       Percentiles(row.total);
+    if (is_wide) {
+      line += "  " + FitLeft(CompactBytes(row.request_bytes), 5) + " " + FitLeft(CompactBytes(row.response_bytes), 5);
+    }
+    text += line + "\n";
+    std::string ends;
+    for (const auto& [end, count] : row.ends) {
+      if (!ends.empty()) ends += ", ";
+      const std::string words = absl::StrCat(count, " ", end);
+      ends += end == "OK" ? words : style.Bad(words);
+    }
+    text += "  " + ends + "\n";
+  }
+  if (slowest_.empty()) return text;
+  text += "\n" + style.Dim("slowest") + "\n";
+  for (const Slow& slow : slowest_) text += "  " + slow.line + "\n";
+  return text;
+}
+
+void SummarySink::OnTick(absl::Time now) {
+  last_ = std::max(last_, now);
+  if (in_place_) Draw();
+}
+
+void SummarySink::Draw() {
+  std::string text = Text();
+  // No more than the terminal holds, or what was drawn before could not be drawn over.
+  const size_t rows = in_place_ ? TerminalRows(STDOUT_FILENO) : 0;
+  size_t lines = 0;
+  for (size_t at = text.find('\n'); at != std::string::npos; at = text.find('\n', at + 1)) {
+    ++lines;
+    if (rows > 2 && lines == rows - 1) {
+      text.resize(at + 1);
+      break;
+    }
+  }
+  std::string frame;
+  if (drawn_lines_ > 0) absl::StrAppend(&frame, "\x1b[", drawn_lines_, "A");
+  if (in_place_) frame += "\x1b[J";
+  out_.Write(frame + text);
+  drawn_lines_ = lines;
+}
+
+absl::Status SummarySink::Finish() {
+  Draw();
+  return out_.Flush();
+}
+
+}  // namespace relay::inspect

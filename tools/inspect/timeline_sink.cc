@@ -1,0 +1,197 @@
+#include "tools/inspect/timeline_sink.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tools/inspect/exchange_fields.h"
+#include "tools/inspect/words.h"
+#include "tools/relay/text.h"
+
+namespace relay::inspect {
+namespace {
+
+constexpr size_t kLabelColumns = 18;
+constexpr size_t kNoteColumns = 26;
+
+// Times to columns, and rows of them.
+class Drawing {
+ public:
+  Drawing(const Exchange& exchange, size_t width, const Style& style)
+      : exchange_(exchange),
+        style_(style),
+        columns_(std::max<size_t>(width, kLabelColumns + kNoteColumns + 20) - kLabelColumns - kNoteColumns - 1),
+        total_(std::max(Total(exchange), absl::Microseconds(1))),
+        colour_(Style::ColourOf(exchange.request)) {}
+
+  std::string Draw();
+
+ private:
+  size_t ColumnOf(absl::Time at) const {
+    const double part = absl::FDivDuration(at - exchange_.began, total_);
+    const double column = std::floor(part * static_cast<double>(columns_));
+    return static_cast<size_t>(std::clamp(column, 0.0, static_cast<double>(columns_ - 1)));
+  }
+  void Row(std::string_view label, const std::vector<std::string>& cells, std::string_view sgr, std::string_view note);
+  // From one time to another, at least a cell.
+  void Bar(std::string_view label, absl::Time from, absl::Time to, std::string_view sgr, std::string_view note);
+  void Scale();
+  void Stream(std::string_view label, const Exchange::Stream& stream);
+  void Stalls(const Exchange::Stream& stream);
+  void Attempts();
+  std::vector<std::string> Blank() const { return std::vector<std::string>(columns_, " "); }
+  std::string Full() const { return style_.is_ascii ? "#" : "\xe2\x96\x88"; }
+  std::string Light() const { return style_.is_ascii ? "." : "\xe2\x96\x91"; }
+
+  const Exchange& exchange_;
+  const Style& style_;
+  const size_t columns_;
+  const absl::Duration total_;
+  const std::string colour_;
+  std::string drawn_;
+};
+
+void Drawing::Row(std::string_view label, const std::vector<std::string>& cells, std::string_view sgr,
+                  std::string_view note) {
+  std::string bar;
+  for (const std::string& cell : cells) bar += cell;
+  std::string line = Fit(label, kLabelColumns - 1) + " " + style_.Paint(sgr, bar) + " " + std::string(note);
+  line.erase(line.find_last_not_of(' ') + 1);
+  drawn_ += line + "\n";
+}
+
+void Drawing::Bar(std::string_view label, absl::Time from, absl::Time to, std::string_view sgr, std::string_view note) {
+  std::vector<std::string> cells = Blank();
+  for (size_t i = ColumnOf(from); i <= ColumnOf(std::max(from, to - absl::Nanoseconds(1))); ++i) cells[i] = Full();
+  Row(label, cells, sgr, note);
+}
+
+void Drawing::Scale() {
+  std::vector<std::string> cells = Blank();
+  std::string text;
+  // As many marks as there is room for.
+  const size_t marks = std::max<size_t>(1, columns_ / 16);
+  for (size_t i = 0; i <= marks; ++i) {
+    const size_t at = columns_ * i / marks;
+    const std::string mark = CompactTime(total_ * (static_cast<double>(i) / static_cast<double>(marks)));
+    if (i == marks) {
+      text.resize(std::max(text.size(), columns_ - std::min(columns_, mark.size())), ' ');
+    } else {
+      text.resize(std::max(text.size(), at), ' ');
+    }
+    text += mark;
+  }
+  drawn_ += style_.Dim(std::string(kLabelColumns, ' ') + text) + "\n";
+}
+
+// How much passed in each column, as the height of a bar.
+void Drawing::Stream(std::string_view label, const Exchange::Stream& stream) {
+  constexpr std::array<std::string_view, 8> kHeights = {"\xe2\x96\x81", "\xe2\x96\x82", "\xe2\x96\x83", "\xe2\x96\x84",
+                                                        "\xe2\x96\x85", "\xe2\x96\x86", "\xe2\x96\x87", "\xe2\x96\x88"};
+  if (stream.frames == 0) return;
+  std::vector<uint64_t> bytes(columns_, 0);
+  uint64_t before = 0;
+  for (const auto& [at, sum] : stream.body) {
+    bytes[ColumnOf(at)] += sum - before;
+    before = sum;
+  }
+  const uint64_t most = std::max<uint64_t>(1, *std::max_element(bytes.begin(), bytes.end()));
+  std::vector<std::string> cells = Blank();
+  for (size_t i = ColumnOf(stream.first); i <= ColumnOf(stream.last); ++i)
+    cells[i] = style_.is_ascii ? "-" : "\xe2\x94\x80";
+  for (size_t i = 0; i < columns_; ++i) {
+    if (bytes[i] == 0) continue;
+    const auto height = static_cast<size_t>(7.0 * static_cast<double>(bytes[i]) / static_cast<double>(most));
+    cells[i] = style_.is_ascii ? (height > 3 ? "#" : "=") : std::string(kHeights[height]);
+  }
+  Row(label, cells, colour_,
+      absl::StrCat(CompactBytes(stream.body_bytes), " in ", stream.frames, stream.frames == 1 ? " frame" : " frames"));
+}
+
+void Drawing::Stalls(const Exchange::Stream& stream) {
+  if (stream.stalls.empty() || stream.stalled < total_ / 1000) return;
+  std::vector<std::string> cells = Blank();
+  for (const Exchange::Stall& stall : stream.stalls) {
+    for (size_t i = ColumnOf(stall.from); i <= ColumnOf(stall.to); ++i) cells[i] = Light();
+  }
+  Row("  out of credit", cells, "31",
+      absl::StrCat(CompactTime(stream.stalled), ", ",
+                   static_cast<int>(100 * absl::FDivDuration(stream.stalled, total_) + 0.5), "% of all"));
+}
+
+void Drawing::Attempts() {
+  if (exchange_.attempts.empty()) {
+    // No receiver was seen; the server has said how long the request was queued.
+    if (!exchange_.queue_wait.has_value()) {
+      return Bar("queued", exchange_.began, exchange_.ended, "33", "never handed out");
+    }
+    const absl::Time assigned = exchange_.began + *exchange_.queue_wait;
+    if (*exchange_.queue_wait > absl::ZeroDuration()) {
+      Bar("queued", exchange_.began, assigned, "33", CompactTime(*exchange_.queue_wait));
+    }
+    return Bar(absl::StrCat("at ", ShortId(exchange_.receiver)), assigned, exchange_.ended, "32",
+               CompactTime(exchange_.ended - assigned));
+  }
+  // What was queued before the first, and between one and the next, is what the server says of each.
+  absl::Time queued_from = exchange_.began;
+  if (exchange_.attempts[0].at > queued_from && exchange_.sender_seen) {
+    Bar("queued", queued_from, exchange_.attempts[0].at, "33", CompactTime(exchange_.attempts[0].at - queued_from));
+  }
+  for (size_t i = 0; i < exchange_.attempts.size(); ++i) {
+    const Attempt& attempt = exchange_.attempts[i];
+    const bool is_last = i + 1 == exchange_.attempts.size();
+    const absl::Time to = is_last ? exchange_.ended : std::max(attempt.at, exchange_.attempts[i + 1].at);
+    Bar(absl::StrCat("at ", ShortId(attempt.receiver)), attempt.at, to, is_last ? "32" : "31",
+        absl::StrCat(CompactTime(to - attempt.at), is_last ? "" : ", lost", attempt.number > 1 ? ", attempt " : "",
+                     attempt.number > 1 ? std::to_string(attempt.number) : ""));
+  }
+}
+
+std::string Drawing::Draw() {
+  const std::string channel =
+      exchange_.channel_name.empty() ? ShortId(exchange_.channel) : tools::Printable(exchange_.channel_name, 64);
+  std::string head = absl::StrCat(style_.Paint(colour_, ShortId(exchange_.request)), "  ", channel);
+  if (!exchange_.method.empty()) absl::StrAppend(&head, "  ", tools::Printable(exchange_.method, 64));
+  const std::string end = EndWords(exchange_);
+  absl::StrAppend(&head, "  ", CompactTime(Total(exchange_)), "  ", IsGoodEnd(exchange_) ? end : style_.Bad(end));
+  if (!exchange_.message.empty()) absl::StrAppend(&head, ": ", tools::Printable(exchange_.message, 200));
+  drawn_ = head + "\n";
+  Scale();
+  Attempts();
+  const std::string to(style_.to_server());
+  const std::string back(style_.to_client());
+  Stream(absl::StrCat("request ", to), exchange_.request_stream);
+  Stalls(exchange_.request_stream);
+  Stream(absl::StrCat("response ", back), exchange_.response_stream);
+  Stalls(exchange_.response_stream);
+  return drawn_;
+}
+
+}  // namespace
+
+std::string DrawTimeline(const Exchange& exchange, size_t width, const Style& style) {
+  return Drawing(exchange, width, style).Draw();
+}
+
+bool IsNamed(const proto::Uuid& request, std::string_view wanted) {
+  const std::string id = proto::ToString(request);
+  return ShortId(request) == wanted || (wanted.size() >= 4 && id.starts_with(wanted)) || id == wanted;
+}
+
+void TimelineSink::OnExchange(const Exchange& exchange) {
+  if (!IsNamed(exchange.request, request_)) return;
+  if (exchange.began == absl::InfinitePast()) return;
+  if (drawn_++ > 0) out_.Write("\n");
+  out_.Write(DrawTimeline(exchange, options_.width, options_.style));
+}
+
+absl::Status TimelineSink::Finish() {
+  if (absl::Status status = out_.Flush(); !status.ok()) return status;
+  if (drawn_ > 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("--timeline: no request ", request_, " with times was seen"));
+}
+
+}  // namespace relay::inspect
