@@ -25,17 +25,24 @@ absl::StatusOr<std::unique_ptr<ByteInput>> ByteInput::Open(const std::string& pa
   return std::unique_ptr<ByteInput>(new ByteInput(path, fd));
 }
 
+std::unique_ptr<ByteInput> ByteInput::OfBytes(std::string name, std::string bytes) {
+  std::unique_ptr<ByteInput> input(new ByteInput(std::move(name), -1));
+  input->total_bytes_ = bytes.size();
+  input->peeked_ = std::move(bytes);
+  return input;
+}
+
 ByteInput::ByteInput(std::string name, int fd) : name_(std::move(name)), fd_(fd) {
   struct stat about = {};
   if (fstat(fd, &about) == 0 && S_ISREG(about.st_mode)) total_bytes_ = static_cast<uint64_t>(about.st_size);
 }
 
 ByteInput::~ByteInput() {
-  if (fd_ != STDIN_FILENO) close(fd_);
+  if (fd_ > STDERR_FILENO) close(fd_);
 }
 
 absl::StatusOr<std::string_view> ByteInput::Peek(size_t bytes) {
-  while (peeked_.size() < bytes) {
+  while (fd_ >= 0 && peeked_.size() < bytes) {
     const size_t had = peeked_.size();
     peeked_.resize(bytes);
     const ssize_t got = read(fd_, peeked_.data() + had, bytes - had);
@@ -56,6 +63,7 @@ absl::StatusOr<size_t> ByteInput::Read(std::span<uint8_t> out) {
     read_bytes_ += bytes;
     return bytes;
   }
+  if (fd_ < 0) return size_t{0};
   for (;;) {
     const ssize_t got = read(fd_, out.data(), out.size());
     if (got >= 0) {

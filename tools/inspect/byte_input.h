@@ -20,6 +20,9 @@ class ByteInput {
   // "-" is stdin. NOT_FOUND, with the system's words, where the file cannot be opened, whatever the reason.
   static absl::StatusOr<std::unique_ptr<ByteInput>> Open(const std::string& path);
 
+  // What is already there.
+  static std::unique_ptr<ByteInput> OfBytes(std::string name, std::string bytes);
+
   ~ByteInput();
   ByteInput(const ByteInput&) = delete;
   ByteInput& operator=(const ByteInput&) = delete;
@@ -39,7 +42,7 @@ class ByteInput {
   ByteInput(std::string name, int fd);
 
   const std::string name_;
-  const int fd_;
+  const int fd_;  // -1: what is peeked_ is all
   uint64_t total_bytes_ = 0;
   uint64_t read_bytes_ = 0;
   std::string peeked_;

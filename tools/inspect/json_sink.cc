@@ -105,8 +105,8 @@ void JsonSink::OnOpen(const Opening& opening) {
   Begin("open");
   AddTime(opening.at);
   Add("connection", opening.connection);
-  if (!opening.client.empty()) Add("client", opening.client);
-  if (!opening.server.empty()) Add("server", opening.server);
+  if (!opening.client.empty()) Add("client_address", opening.client);
+  if (!opening.server.empty()) Add("server_address", opening.server);
   Add("from_start", opening.from_start);
   Add("in_order", opening.in_order);
   End();

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <optional>
@@ -13,12 +14,19 @@
 
 #include "absl/status/status.h"
 #include "net/address.h"
+#include "proto/messages.h"
 #include "tools/inspect/byte_input.h"
 #include "tools/inspect/decoder.h"
+#include "tools/inspect/filter.h"
+#include "tools/inspect/hex.h"
+#include "tools/inspect/json_sink.h"
 #include "tools/inspect/output.h"
 #include "tools/inspect/proxy.h"
 #include "tools/inspect/raw.h"
+#include "tools/inspect/requests_sink.h"
+#include "tools/inspect/summary_sink.h"
 #include "tools/inspect/text_sink.h"
+#include "tools/inspect/timeline_sink.h"
 #include "tools/relay/command_line.h"
 #include "tools/relay/commands.h"
 #include "tools/relay/exit_codes.h"
@@ -29,6 +37,48 @@ namespace relay::tools {
 namespace {
 
 constexpr std::string_view kHelp = R"(usage: relay inspect --listen URL --to URL [OPTION]...
+       relay inspect FILE... [OPTION]...
+
+Shows every frame that passes, or has passed, between clients and a relay.
+
+where frames come from
+  --listen URL --to URL  a proxy: clients connect to the one, and every byte goes
+                         to the other and back as it came. Who stops reading
+                         what is shown stops the traffic
+  FILE                   the bytes of one direction as they passed; '-' is stdin.
+                         Two files: both directions of one connection
+  --hex                  FILE is a hex dump, pasted from a terminal
+
+what is shown
+  (nothing)              a line for each frame
+  -v, --verbose          all of its fields below it, and a dump of its payload
+  --dump-bytes N         so much of each payload [256]
+  --requests             a line for each exchange, when it ends
+  --timeline REQUEST     one exchange drawn to scale: where its time went. The
+                         request's id, or the 8 digits that are shown of it
+  --summary              count, rate, percentiles and ends, by channel and method
+  --json                 an object a line (JSON.md); with --requests, exchanges
+                         alone; with -v, payloads too
+  --filter EXPR          only what matches: 'type==RESET && channel=="jobs" &&
+                         bytes>4K'. The names are those of --json; ~ contains,
+                         metadata.KEY is one of them, a name alone asks for it
+  --resync               behind damage, look for the next header
+
+how
+  --time relative|delta|clock  since the first frame, since the one before, or
+                         what the clock said [relative]
+  --width N              columns [the terminal's; 100, and nothing is cut]
+  --color auto|always|never  [auto: on a terminal, unless NO_COLOR is set]
+  --ascii                no other characters
+  --strict               exit code 1 unless every byte was a frame's, and no
+                         frame broke a rule
+
+A line begins with '!' where the frame breaks a rule of PROTOCOL.md, which stands
+below it, and with '~' where it is late: it crossed an end on its way. Flags:
+req, res: the stream; F FIN, I IDEMPOTENT, M REQUIRE_RECEIVER, R RECEIVE.
+
+Exit code 66: a file cannot be opened; 19: no such request was
+seen; 13, 24 and the others: relay --help.
 )";
 
 struct Arguments {
@@ -43,11 +93,27 @@ struct Arguments {
   bool is_strict = false;
   bool resyncs = false;
   bool is_ascii = false;
+  bool is_hex = false;
+  bool is_json = false;
+  bool shows_requests = false;
+  bool shows_summary = false;
+  std::string timeline;
+  std::string filter;
 };
+
+constexpr size_t kMostHexBytes = size_t{64} << 20;
 
 int Fail(const absl::Status& status) {
   PrintError("relay inspect: " + std::string(status.message()) + "\n");
   return absl::IsNotFound(status) ? kExitNoInput : ExitCodeOf(static_cast<StatusCode>(status.raw_code()));
+}
+
+absl::StatusOr<std::unique_ptr<inspect::ByteInput>> BytesOfHex(inspect::ByteInput& input) {
+  const absl::StatusOr<std::string_view> text = input.Peek(kMostHexBytes);
+  if (!text.ok()) return text.status();
+  absl::StatusOr<std::string> bytes = inspect::BytesOfHexDump(*text);
+  if (!bytes.ok()) return bytes.status();
+  return inspect::ByteInput::OfBytes(input.name(), *std::move(bytes));
 }
 
 absl::StatusOr<std::unique_ptr<inspect::Source>> OpenSource(const Arguments& arguments) {
@@ -67,6 +133,10 @@ absl::StatusOr<std::unique_ptr<inspect::Source>> OpenSource(const Arguments& arg
   for (const std::string& path : arguments.files) {
     auto input = inspect::ByteInput::Open(path);
     if (!input.ok()) return input.status();
+    if (arguments.is_hex) {
+      input = BytesOfHex(**input);
+      if (!input.ok()) return input.status();
+    }
     inputs.push_back(*std::move(input));
   }
   return inspect::RawSource::Open(std::move(inputs));
@@ -89,6 +159,35 @@ inspect::TextOptions LooksOf(const Arguments& arguments) {
   return options;
 }
 
+std::unique_ptr<inspect::Sink> MakeSink(const Arguments& arguments, inspect::Output& out) {
+  const inspect::TextOptions looks = LooksOf(arguments);
+  if (arguments.is_json) {
+    return std::make_unique<inspect::JsonSink>(
+        inspect::JsonSink::Options{arguments.shows_requests, arguments.is_verbose}, out);
+  }
+  if (!arguments.timeline.empty()) return std::make_unique<inspect::TimelineSink>(arguments.timeline, looks, out);
+  if (arguments.shows_requests) return std::make_unique<inspect::RequestsSink>(looks, out);
+  const bool is_terminal = inspect::TerminalColumns(STDOUT_FILENO) > 0;
+  if (arguments.shows_summary) return std::make_unique<inspect::SummarySink>(looks, is_terminal, out);
+  return std::make_unique<inspect::TextSink>(looks, out);
+}
+
+// "" where the options fit each other.
+std::string WhatDoesNotFit(const Arguments& arguments) {
+  if (arguments.listen.empty() != arguments.to.empty()) return "--listen and --to go together";
+  if (!arguments.listen.empty() && !arguments.files.empty()) return "a FILE and --listen: one of them is read";
+  if (arguments.listen.empty() && arguments.files.empty())
+    return "where do frames come from: a FILE, or --listen and --to?";
+  if (arguments.is_hex && arguments.files.empty()) return "--hex is how a FILE is read";
+  const int views = static_cast<int>(arguments.shows_requests) + static_cast<int>(arguments.shows_summary) +
+                    static_cast<int>(!arguments.timeline.empty());
+  if (views > 1) return "--requests, --timeline, --summary: one of them is shown";
+  if (arguments.is_json && (arguments.shows_summary || !arguments.timeline.empty())) {
+    return "--json: of frames, or with --requests of exchanges";
+  }
+  return "";
+}
+
 }  // namespace
 
 int Inspect(int argc, const char* const* argv) {
@@ -105,22 +204,45 @@ int Inspect(int argc, const char* const* argv) {
   app.add_flag("--strict", arguments.is_strict);
   app.add_flag("--resync", arguments.resyncs);
   app.add_flag("--ascii", arguments.is_ascii);
+  app.add_flag("--hex", arguments.is_hex);
+  app.add_flag("--json", arguments.is_json);
+  app.add_flag("--requests", arguments.shows_requests);
+  app.add_flag("--summary", arguments.shows_summary);
+  app.add_option("--timeline", arguments.timeline);
+  app.add_option("--filter", arguments.filter);
   if (const std::optional<int> code = ParseCommandLine(app, argc, argv, kHelp)) return *code;
 
-  inspect::Source* running = nullptr;
-  StopSignals signals(
-      [&running] {
-        running->Stop();
-        return true;
-      },
-      [] {});
+  if (const std::string words = WhatDoesNotFit(arguments); !words.empty()) return UsageError("relay inspect", words);
+
+  std::optional<inspect::Filter> filter;
+  if (!arguments.filter.empty()) {
+    auto parsed = inspect::Filter::Parse(arguments.filter);
+    if (!parsed.ok()) {
+      PrintError("relay inspect: " + std::string(parsed.status().message()) + "\n");
+      return kExitUsage;
+    }
+    filter = *std::move(parsed);
+  }
+  proto::SilenceProtobuf();
+  std::atomic<inspect::Source*> running = nullptr;
+  const auto stop = [&running] {
+    inspect::Source* const source = running;
+    if (source != nullptr) source->Stop();
+    return source != nullptr;
+  };
+  // Before any other thread is there.
+  const StopSignals signals(stop, [] {});
   auto source = OpenSource(arguments);
   if (!source.ok()) return Fail(source.status());
   running = source->get();
-  inspect::Output out(STDOUT_FILENO, true, [&running] { running->Stop(); });
-  inspect::TextSink sink(LooksOf(arguments), out);
+  const bool is_live = arguments.files.empty() || inspect::TerminalColumns(STDOUT_FILENO) > 0;
+  inspect::Output out(STDOUT_FILENO, is_live, [&stop] { stop(); });
+  const std::unique_ptr<inspect::Sink> shown = MakeSink(arguments, out);
+  std::optional<inspect::FilterSink> filtered;
+  if (filter.has_value()) filtered.emplace(*std::move(filter), *shown);
+  inspect::Sink& sink = filtered.has_value() ? static_cast<inspect::Sink&>(*filtered) : *shown;
   inspect::Decoder decoder(sink, arguments.resyncs);
-  const absl::Status read = running->Run(decoder);
+  const absl::Status read = (*source)->Run(decoder);
   const absl::Status written = decoder.Finish();
   if (!read.ok()) return Fail(read);
   if (!written.ok()) return Fail(written);
