@@ -20,8 +20,9 @@ struct Range {
 // with how to run it again; the worlds behind it may not have run.
 bool RunSeeds(const Range& range, const Options& options, Coverage& sum);
 
-// Runs each seed in a process of its own, so that one that crashes or hangs is counted like any other that fails: a
-// line each, up to `most` of them, one after another. It measures the simulation itself. Whether none failed.
+// Counts the seeds that fail, one after another and up to `most`, with a line each. One that crashes or hangs counts
+// like any other: the seeds run in processes that end where one of them fails, and it alone is run again, to be sure
+// that it is its own. It measures the simulation itself. Whether none failed.
 bool CountFailures(const Range& range, const Options& options, uint64_t most);
 
 }  // namespace relay::simulation
