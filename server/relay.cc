@@ -335,13 +335,25 @@ void Relay::CutSendQueues() {
   }
 }
 
-bool Relay::Settle(Session& session) {
-  if (!session.is_live()) return false;
-  if (session.unsent_bytes + session.out_bytes > limits_.send_queue_bytes) {
-    Kill(session, End::kSendQueue);
-    return true;
+bool Relay::CutFullQueues() {
+  std::vector<Session*> cut;
+  for (Session* const session : effects_.touched()) {
+    if (!session->is_live()) continue;
+    if (session->unsent_bytes + session->out_bytes > limits_.send_queue_bytes) cut.push_back(session);
   }
-  if (!IsDone(session) || session.out_bytes > 0) return false;
+  if (cut.empty()) return false;
+  std::vector<Client*> clients;
+  for (const Session* const session : cut) {
+    const std::vector<Client*> of_session = session->slots.All();
+    clients.insert(clients.end(), of_session.begin(), of_session.end());
+  }
+  RemoveClients(clients);
+  for (Session* const session : cut) Finish(*session, End::kSendQueue, State::kGone);
+  return true;
+}
+
+void Relay::Settle(Session& session) {
+  if (!IsDone(session) || session.out_bytes > 0) return;
   if (session.is_leaving) {
     RemoveClients(session.slots.All());
     Finish(session, End::kGoaway, session.input_ended ? State::kGone : State::kLingering);
@@ -350,7 +362,6 @@ bool Relay::Settle(Session& session) {
     session.is_idle_at_drain = true;
     wheel_.Set(session.deadline, now_ + NanosecondsOf(limits_.linger_time));
   }
-  return false;
 }
 
 bool Relay::IsDone(const Session& session) const {
@@ -404,10 +415,9 @@ void Relay::OnDeadline(Session& session) {
 
 std::span<const Effect> Relay::TakeEffects() {
   std::vector<Session*>& touched = effects_.touched();
-  for (bool again = true; again;) {
-    again = false;
-    for (size_t i = 0; i < touched.size(); ++i) again = Settle(*touched[i]) || again;  // may touch others
+  while (CutFullQueues()) {
   }
+  for (size_t i = 0; i < touched.size(); ++i) Settle(*touched[i]);  // may touch others
   if (observers_.any()) MirrorTurn();
   taken_.clear();
   for (Session* const session : touched) {
@@ -474,6 +484,11 @@ std::string Relay::Check() const {
       if (exchange.attempt > limits_.attempts) return "a request was handed out too often";
     }
     if (busy != session->exchanges) return "a connection's exchanges are miscounted";
+    for (const OwedWindow& owed : session->owed_windows) {
+      const bool is_request = owed.direction == proto::flag::kRequest;
+      const Client* const to = is_request ? owed.exchange->sending_client() : owed.exchange->receiving_client();
+      if (to == nullptr || to->session != session.get()) return "a WINDOW is owed to who does not write its stream";
+    }
   }
   if (unauthenticated != unauthenticated_) return "connections without HELLO are miscounted";
   if (clients != clients_) return "the clients of all connections are miscounted";

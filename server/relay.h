@@ -120,9 +120,11 @@ class Relay {
   void Refuse(Session& session, End end, std::string_view words = {});
   void Kill(Session& session, End end);
   void Finish(Session& session, End end, Session::State state);
-  // Ends what the turn has brought to its end: who has left and is done, who does not read. True where others may have
-  // been brought to theirs by it.
-  bool Settle(Session& session);
+  // Ends who has left and is done.
+  void Settle(Session& session);
+  // Ends those for whom the turn has written more than they may leave unread. They die together: what their receivers
+  // give back goes to none of them. True where others may have been brought to theirs by it.
+  bool CutFullQueues();
 
   // Shows observers what the turn writes and whom it ends.
   void MirrorTurn();

@@ -295,6 +295,35 @@ TEST_F(WindowsOwedTest, AWindowBesideALargeTurnIsNotLost) {
   EXPECT_EQ(windows, 1u);
 }
 
+// Neither is handed what the other one gives back: no attempt is lost on it, whichever the turn met first.
+TEST(SendQueue, ThoseThatAreCutTogetherDieTogether) {
+  Limits limits;
+  limits.send_queue_bytes = 10000;
+  limits.attempts = 2;
+  for (const bool worker_is_first : {true, false}) {
+    Driver driver(limits);
+    Peer& worker = driver.Joined("c");
+    worker.Send(ReceiveFrame(1));
+    Peer& waiting = driver.Joined("c");
+    waiting.Send(ReceiveFrame(1));
+    Peer& sender = driver.Joined("c");
+    sender.Send(StartFrame(flag::kRequest, 1, Id(9), {.flags = flag::kIdempotent}));
+    EXPECT_EQ(worker.TakeOne().type, FrameType::kStart);
+    driver.InOneTurn([&] {
+      (worker_is_first ? worker : waiting).ReportUnsent(10001);
+      (worker_is_first ? waiting : worker).ReportUnsent(10001);
+    });
+    EXPECT_EQ(driver.count(End::kSendQueue), 2u);
+    EXPECT_TRUE(worker.was_closed() && waiting.was_closed());
+    EXPECT_TRUE(sender.is_quiet());
+    EXPECT_TRUE(waiting.is_quiet());
+    Peer& next = driver.Joined("c");
+    next.Send(ReceiveFrame(1));
+    EXPECT_EQ(next.TakeOne().block().attempt(), 2u);
+    driver.ExpectNothingLeft();
+  }
+}
+
 // The session that is cut at the turn's end is the last thing that another one, judged before it, waited for.
 TEST(SendQueue, OneThatIsCutLetsAPeerThatLeavesGo) {
   Limits limits;

@@ -247,7 +247,7 @@ void World::Settle(std::optional<TappedFrame> in, bool exact) {
       for (const server::Effect& effect : effects) {
         std::string& bytes = written.emplace_back();
         for (const std::span<const uint8_t> slice : effect.write) bytes.append(slice.begin(), slice.end());
-        Output& output = outputs.emplace_back(Output{effect.connection, {}, bytes.size(), effect.shut, effect.close});
+        Output& output = outputs.emplace_back(Output{effect.connection, {}, effect.shut, effect.close});
         if (effect.shut || effect.close) ended.push_back(effect.connection);
         hash_ = HashOf(bytes, hash_ + effect.connection * 4 + (effect.shut ? 2 : 0) + (effect.close ? 1 : 0));
         Link* const link = Find(effect.connection);
@@ -297,7 +297,7 @@ void World::Settle(std::optional<TappedFrame> in, bool exact) {
 
 void World::OnHandedOut(Link& link, const Frame& start) {
   if (!start.has(proto::flag::kRequest)) return;
-  if (link.is_wild) RememberPart(link, start.slot(), start.id());
+  if (link.is_wild) RememberPart(link, {start.slot(), start.id(), /*serves=*/true});
   const proto::StartBlock block(start.payload());
   v1::Start head;
   const auto number = proto::ParseMessage(block.start(), head) ? StoryOf(head) : std::nullopt;

@@ -111,10 +111,11 @@ void Reference::OnInputEnd(ConnectionId id, bool is_broken, absl::Time now) {
   if (is_broken || !peer->is_leaving) return Kill(*peer, is_broken ? End::kPeerLost : End::kPeerClosed);
   peer->input_ended = true;
   // Their streams need more of it than has come.
-  RemoveSlots(*peer, [](const Slot& slot) {
-    return slot.doing == Doing::kReceiving || (slot.doing == Doing::kSending && !slot.request->request.has_ended);
+  std::vector<Slot*> lost = SlotsOf(*peer);
+  std::erase_if(lost, [](const Slot* slot) {
+    return slot->doing != Doing::kReceiving && (slot->doing != Doing::kSending || slot->request->request.has_ended);
   });
-  Touch(*peer);
+  RemoveSlots(lost);
 }
 
 void Reference::OnUnsent(ConnectionId id, size_t bytes, absl::Time now) {
@@ -127,7 +128,6 @@ void Reference::OnUnsent(ConnectionId id, size_t bytes, absl::Time now) {
   SetUnsent(*peer, bytes);
   if (peer->is_live()) {
     SendOwedWindows(*peer);
-    if (bytes > limits_.send_queue_bytes || bytes == 0) Touch(*peer);
   } else if (peer->input_ended && bytes == 0) {
     Finish(*peer, peer->end, State::kGone);
   }
@@ -368,7 +368,6 @@ End Reference::OnLeave(Peer& peer, const Frame& frame) {
 End Reference::OnGoaway(Peer& peer, const Frame& frame) {
   v1::Status status;
   if (!proto::ParseMessage(frame.payload_text(), status)) return End::kMalformed;
-  if (!peer.is_leaving) Touch(peer);
   peer.is_leaving = true;
   for (auto& [number, slot] : peer.slots) {
     if (slot.doing == Doing::kWaiting) StopWaiting(slot);
@@ -386,11 +385,13 @@ void Reference::RemoveSlot(Slot& slot) {
   if (!HasClients(channel)) paces_.erase(channel);
 }
 
-void Reference::RemoveSlots(Peer& peer, bool (*leaves)(const Slot&)) {
-  std::vector<Slot*> leaving;
-  for (auto& [number, slot] : peer.slots) {
-    if (leaves(slot)) leaving.push_back(&slot);
-  }
+std::vector<Reference::Slot*> Reference::SlotsOf(Peer& peer) {
+  std::vector<Slot*> slots;
+  for (auto& [number, slot] : peer.slots) slots.push_back(&slot);
+  return slots;
+}
+
+void Reference::RemoveSlots(const std::vector<Slot*>& leaving) {
   // Nothing that is given back goes to somebody who dies in the same moment, or comes from one.
   for (const Doing last : {Doing::kWaiting, Doing::kSending, Doing::kReceiving}) {
     for (Slot* const slot : leaving) {
@@ -400,19 +401,19 @@ void Reference::RemoveSlots(Peer& peer, bool (*leaves)(const Slot&)) {
   HandOutGivenBack();
   for (const Slot* const slot : leaving) {
     const proto::Uuid channel = slot->channel;
-    peer.slots.erase(uint16_t{slot->number});
+    slot->peer->slots.erase(uint16_t{slot->number});
     if (!HasClients(channel)) paces_.erase(channel);
   }
 }
 
 void Reference::Refuse(Peer& peer, End end) {
-  RemoveSlots(peer, [](const Slot&) { return true; });
+  RemoveSlots(SlotsOf(peer));
   Write(peer, StatusFrame(FrameType::kGoaway, 0, kNilUuid, end));
   Finish(peer, end, State::kLingering);
 }
 
 void Reference::Kill(Peer& peer, End end) {
-  RemoveSlots(peer, [](const Slot&) { return true; });
+  RemoveSlots(SlotsOf(peer));
   Finish(peer, end, State::kGone);
 }
 
@@ -423,7 +424,6 @@ void Reference::Finish(Peer& peer, End end, State state) {
   peer.timer.is_set = false;
   if (state == State::kLingering) Set(peer.timer, now_ + limits_.linger_time);
   if (state == State::kGone) SetUnsent(peer, 0);
-  Touch(peer);
 }
 
 bool Reference::IsDone(const Peer& peer) const {

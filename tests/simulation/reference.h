@@ -37,7 +37,6 @@ using server::End;
 struct Output {
   ConnectionId connection = 0;
   std::vector<proto::Frame> frames;
-  size_t bytes = 0;
   bool shuts = false;
   bool closes = false;
 };
@@ -99,7 +98,7 @@ class Reference {
     std::optional<v1::Status> status;  // of RESET, LEAVE and GOAWAY
     bool has_words = false;            // and its words are somebody's own
 
-    size_t size() const;
+    uint16_t slot() const { return proto::LoadBig<uint16_t>(reinterpret_cast<const uint8_t*>(bytes.data()) + 6); }
   };
 
   struct Request;
@@ -212,13 +211,17 @@ class Reference {
   void Kill(Peer& peer, End end);
   void Finish(Peer& peer, End end, State state);
   void RemoveSlot(Slot& slot);
-  void RemoveSlots(Peer& peer, bool (*leaves)(const Slot&));  // together
+  static std::vector<Slot*> SlotsOf(Peer& peer);
+  void RemoveSlots(const std::vector<Slot*>& leaving);  // together
   bool IsDone(const Peer& peer) const;
   void OnTimer(Peer& peer);
   void SetUnsent(Peer& peer, size_t bytes);
   void CutSendQueues();
   // Ends those who do not read, as `outputs` show.
   void CutWhoDoesNotRead(const std::vector<Output>& outputs);
+  static const Output& OutputOf(const Peer& peer, const std::vector<Output>& outputs);
+  // What of an output is known by now: the frames behind it came later.
+  static size_t BytesSoFar(const Peer& peer, const Output& output);
   void Stop();
 
   // Channels.
@@ -279,8 +282,6 @@ class Reference {
   static Expected StatusFrame(proto::FrameType type, uint16_t slot, const proto::Uuid& id, End end,
                               bool may_have_run = false);
   void Write(Peer& to, Expected frame);
-  // The end of the turn looks at those first for whom something happened first.
-  void Touch(Peer& peer);
   void RefuseOperation(Peer& peer, uint16_t slot, const proto::Uuid& id, End end, uint32_t retry_after_ms = 0);
   static void CountOwed(Peer& peer) { peer.owed += peer.unsent > 0 ? 1 : 0; }
 
@@ -308,7 +309,6 @@ class Reference {
   uint64_t arrivals_ = 0;
   uint64_t queues_grown_ = 0;
   std::map<ConnectionId, Peer> peers_;
-  std::vector<Peer*> touched_;
   std::map<Key, Request> requests_;
   std::map<proto::Uuid, std::list<Slot*>> lines_;
   std::map<proto::Uuid, Pace> paces_;

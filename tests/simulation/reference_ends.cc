@@ -64,7 +64,6 @@ void Reference::Abandon(Slot& slot) {
 
 void Reference::LoseReceiver(Request& request, End end, const Expected& to_sender, bool may_requeue) {
   if (may_requeue && MayMove(request)) {
-    Touch(*request.receiver->peer);
     request.receiver->doing = Doing::kNothing;
     request.receiver->request = nullptr;
     request.receiver = nullptr;
@@ -105,7 +104,6 @@ void Reference::EndRequest(Request& request, End end) {
   if (request.receiver == nullptr) paces_[request.channel].Count(now_, 1);
   for (Slot* const side : {request.sender, request.receiver}) {
     if (side == nullptr) continue;
-    if (side->peer->is_leaving || is_draining_) Touch(*side->peer);
     side->doing = Doing::kNothing;
     side->request = nullptr;
   }
@@ -134,12 +132,7 @@ Reference::Expected Reference::StatusFrame(FrameType type, uint16_t slot, const 
 
 void Reference::Write(Peer& to, Expected frame) {
   if (!to.is_live()) return;
-  Touch(to);
   to.out.push_back(std::move(frame));
-}
-
-void Reference::Touch(Peer& peer) {
-  if (std::find(touched_.begin(), touched_.end(), &peer) == touched_.end()) touched_.push_back(&peer);
 }
 
 void Reference::RefuseOperation(Peer& peer, uint16_t slot, const proto::Uuid& id, End end, uint32_t retry_after_ms) {
@@ -200,7 +193,7 @@ void Reference::OnTimer(Peer& peer) {
   if (peer.state == State::kGone) return;
   if (peer.state != State::kOpen) return Refuse(peer, End::kHelloTimeout);
   if (peer.is_idle_at_drain) {
-    RemoveSlots(peer, [](const Slot&) { return true; });
+    RemoveSlots(SlotsOf(peer));
     return Finish(peer, End::kStopping, State::kLingering);
   }
   const absl::Time dead_at = peer.last_read + limits_.heartbeat_interval * limits_.heartbeat_misses;

@@ -18,54 +18,52 @@ bool Reference::has_more() const {
   return false;
 }
 
-size_t Reference::Expected::size() const {
-  if (!status.has_value()) return bytes.size();
-  const size_t status_bytes = status->ByteSizeLong();
-  if (static_cast<FrameType>(bytes[4]) != FrameType::kReset) return bytes.size() + status_bytes;
-  const size_t prefix_bytes = status_bytes < 128 ? 2 : 3;  // of a field of so many bytes
-  return bytes.size() + prefix_bytes + status_bytes;
+const Output& Reference::OutputOf(const Peer& peer, const std::vector<Output>& outputs) {
+  static const Output kNothing;
+  const auto found =
+      std::find_if(outputs.begin(), outputs.end(), [&](const Output& o) { return o.connection == peer.id; });
+  return found == outputs.end() ? kNothing : *found;
 }
 
-// Each is looked at in the order in which something first happened for it, as often as the end of one fills the queue
-// of another. Sizes are those that the relay wrote in the end; what each of them was on the way is known but for a few
-// bytes, and matters only for who goes first.
+size_t Reference::BytesSoFar(const Peer& peer, const Output& output) {
+  std::map<uint16_t, size_t> frames;  // by slot: of one, they come in order
+  for (const Expected& frame : peer.out) ++frames[frame.slot()];
+  size_t bytes = 0;
+  for (const Frame& frame : output.frames) {
+    size_t& left = frames[frame.slot()];
+    if (left == 0) continue;
+    --left;
+    bytes += frame.bytes().size();
+  }
+  return bytes;
+}
+
+// Those that are found so together die together, as often as the end of some fills the queue of others.
 void Reference::CutWhoDoesNotRead(const std::vector<Output>& outputs) {
-  const auto is_over = [&](const Peer& peer, bool already) {
-    size_t bytes = 0;
-    for (const Output& output : outputs) {
-      if (output.connection == peer.id) bytes = output.bytes;
-    }
-    if (!peer.is_live() || peer.unsent + bytes <= limits_.send_queue_bytes) return false;
-    size_t so_far = 0;
-    for (const Expected& frame : peer.out) so_far += frame.size();
-    return !already || peer.unsent + so_far > limits_.send_queue_bytes;
-  };
-  for (const bool already : {true, false}) {
-    for (bool again = true; again;) {
-      again = false;
-      for (size_t i = 0; i < touched_.size(); ++i) {
-        Peer& peer = *touched_[i];
-        if (!is_over(peer, already)) continue;
-        Kill(peer, End::kSendQueue);
-        again = true;
+  for (;;) {
+    std::vector<Peer*> cut;
+    for (auto& [id, peer] : peers_) {
+      if (peer.is_live() && peer.unsent + BytesSoFar(peer, OutputOf(peer, outputs)) > limits_.send_queue_bytes) {
+        cut.push_back(&peer);
       }
     }
+    if (cut.empty()) return;
+    std::vector<Slot*> leaving;
+    for (Peer* const peer : cut) {
+      const std::vector<Slot*> slots = SlotsOf(*peer);
+      leaving.insert(leaving.end(), slots.begin(), slots.end());
+    }
+    RemoveSlots(leaving);
+    for (Peer* const peer : cut) Finish(*peer, End::kSendQueue, State::kGone);
   }
 }
 
 void Reference::EndTurn(const std::vector<Output>& outputs) {
-  static const Output kNothing;
-  const auto output_of = [&](const Peer& peer) -> const Output& {
-    for (const Output& output : outputs) {
-      if (output.connection == peer.id) return output;
-    }
-    return kNothing;
-  };
   CutWhoDoesNotRead(outputs);
   for (auto& [id, peer] : peers_) {
     if (!IsDone(peer) || !peer.out.empty()) continue;
     if (peer.is_leaving) {
-      RemoveSlots(peer, [](const Slot&) { return true; });
+      RemoveSlots(SlotsOf(peer));
       Finish(peer, End::kGoaway, peer.input_ended ? State::kGone : State::kLingering);
     } else if (!peer.is_idle_at_drain) {
       peer.is_idle_at_drain = true;
@@ -77,12 +75,11 @@ void Reference::EndTurn(const std::vector<Output>& outputs) {
   }
   for (auto at = peers_.begin(); at != peers_.end();) {
     Peer& peer = at->second;
-    Compare(peer, output_of(peer));
+    Compare(peer, OutputOf(peer, outputs));
     if (!peer.out.empty()) peer.last_sent = now_;
     peer.out.clear();
     at = peer.state == State::kGone ? peers_.erase(at) : std::next(at);
   }
-  touched_.clear();
 }
 
 void Reference::Compare(Peer& peer, const Output& output) {
@@ -95,10 +92,7 @@ void Reference::Compare(Peer& peer, const Output& output) {
   std::vector<bool> came(peer.out.size());
   for (const Frame& frame : output.frames) {
     size_t at = 0;
-    const auto slot_of = [](const Expected& e) {
-      return proto::LoadBig<uint16_t>(reinterpret_cast<const uint8_t*>(e.bytes.data()) + 6);
-    };
-    while (at < came.size() && (came[at] || slot_of(peer.out[at]) != frame.slot())) ++at;
+    while (at < came.size() && (came[at] || peer.out[at].slot() != frame.slot())) ++at;
     const std::string type(frame.has_known_type() ? proto::NameOf(frame.type()) : "?");
     const std::string what =
         absl::StrCat(type, " to", where, " slot ", frame.slot(), " id ", proto::ToString(frame.id()));
