@@ -12,7 +12,13 @@ using proto::kNilUuid;
 
 void World::Act(Link& link) {
   if (link.protocol == nullptr || link.actors.empty() || link.is_shut) return;
+  if (link.is_deaf && random_.OneIn(4)) {
+    // The answers pile up.
+    Collect(link);
+    proto::AppendFrame(link.up, proto::FrameType::kPing, 0, 0, kNilUuid, std::string(proto::kPingBytes, 'p'));
+  }
   Actor& actor = link.actors[random_.Below(link.actors.size())];
+  const bool is_behind = link.is_deaf || link.unsent > limits_.send_queue_mark_bytes;
   switch (actor.state) {
     case Actor::State::kOut:
       if (!link.is_leaving) Join(link, actor);
@@ -23,8 +29,8 @@ void World::Act(Link& link) {
     case Actor::State::kWaiting:
       if (random_.OneIn(10)) {
         if (link.protocol->Withdraw(actor.slot)) actor.is_withdrawing = true;
-      } else if (random_.OneIn(60)) {
-        Leave(link, actor);
+      } else if (random_.OneIn(is_behind ? 8 : 60)) {
+        Leave(link, actor);  // a request may be on its way to it
       }
       break;
     case Actor::State::kSending:
@@ -66,8 +72,9 @@ void World::ActBusy(Link& link, Actor& actor) {
   // Credit beyond what was taken, while the promise to the relay holds: never further than max_window_bytes.
   const uint64_t most_extra = limits_.max_window_bytes - limits_.initial_window_bytes;
   if (actor.extra_given < most_extra && link.protocol->is_welcome() &&
-      random_.OneIn(is_sender && actor.received == 0 ? 4 : 8)) {
-    const uint64_t extra = random_.Between(1, most_extra - actor.extra_given);
+      random_.OneIn(is_sender && actor.received == 0 ? 2 : 8)) {
+    const uint64_t most = most_extra - actor.extra_given;
+    const uint64_t extra = random_.Between(1, random_.OneIn(2) ? most : std::min<uint64_t>(most, 100));
     actor.extra_given += extra;
     link.protocol->Consumed(actor.slot, actor.exchange, extra);
   }
@@ -78,7 +85,8 @@ void World::ActBusy(Link& link, Actor& actor) {
     proto::AppendFrame(link.up, proto::FrameType::kExtend, 0, actor.slot, actor.exchange, {payload, sizeof(payload)});
   }
   const bool may_give_back = !is_sender && !actor.has_responded;
-  if (may_give_back && random_.OneIn(link.is_leaving || link.is_deaf ? 4 : 15)) {
+  const bool is_behind = link.is_deaf || link.unsent > limits_.send_queue_mark_bytes;
+  if (may_give_back && random_.OneIn(link.is_leaving || is_behind ? 4 : 15)) {
     link.protocol->Reset(actor.slot, actor.exchange, UnavailableError("not now"), true);
     ForgetOperation(actor);
   } else if (random_.OneIn(100)) {

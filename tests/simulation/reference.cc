@@ -221,11 +221,11 @@ End Reference::OnFrame(Peer& peer, const Frame& frame) {
       end = End::kServerFrame;
       break;
     case FrameType::kObserve:
-      end = End::kObserverRole;  // nobody is one here
+      end = End::kObserverRole;  // an observer asks for nothing here
       break;
     case FrameType::kJoin:
       peer.control_tokens -= kWhole;
-      end = OnJoin(peer, frame);
+      end = peer.is_observer ? End::kObserverRole : OnJoin(peer, frame);
       break;
     case FrameType::kLeave:
       peer.control_tokens -= kWhole;
@@ -293,7 +293,14 @@ End Reference::OnHello(Peer& peer, const Frame& frame) {
   v1::Hello hello;
   if (!proto::ParseMessage(frame.payload_text(), hello)) return End::kMalformed;
   if (hello.version() != proto::kVersion) return End::kBadVersion;
-  if (hello.observer()) return End::kObserver;
+  if (hello.observer()) {
+    if (!limits_.allow_observers) return End::kObserver;
+    const auto observers = std::count_if(peers_.begin(), peers_.end(), [](const auto& at) {
+      return at.second.is_observer && at.second.is_live() && !at.second.is_leaving;
+    });
+    if (static_cast<uint32_t>(observers) >= limits_.max_observers) return End::kMaxObservers;
+    peer.is_observer = true;
+  }
   peer.state = State::kOpen;
   Write(peer, {Header(FrameType::kWelcome, 0, 0, kNilUuid), {}});
   Set(peer.timer, now_ + limits_.heartbeat_interval);

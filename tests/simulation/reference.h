@@ -168,6 +168,7 @@ class Reference {
     ConnectionId id = 0;
     State state = State::kPreface;
     End end = End::kNone;
+    bool is_observer = false;
     bool is_leaving = false;
     bool input_ended = false;
     bool is_idle_at_drain = false;

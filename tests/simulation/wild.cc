@@ -20,7 +20,8 @@ void World::ConnectWild(Link& link) {
   if (random_.OneIn(20)) return;  // and says nothing more for now
   v1::Hello hello;
   hello.set_version(random_.OneIn(20) ? 2 : proto::kVersion);
-  hello.set_observer(random_.OneIn(20));
+  link.observes = random_.OneIn(20);
+  hello.set_observer(link.observes);
   if (random_.OneIn(20)) hello.set_agent(std::string(5000, 'x'));
   proto::AppendMessage(link.up, FrameType::kHello, 0, 0, kNilUuid, hello);
 }
@@ -38,10 +39,21 @@ void World::ActWild(Link& link) {
 void World::Babble(Link& link) {
   // Now and then one thing about a header is as it must not be.
   enum : uint64_t { kNothing, kType, kFlag, kSlot, kId };
-  const uint64_t odd = random_.OneIn(50) ? random_.Between(kType, kId) : uint64_t{kNothing};
+  uint64_t odd = random_.OneIn(40) ? random_.Between(kType, kId) : uint64_t{kNothing};
   FrameType type = static_cast<FrameType>(random_.Between(3, 14));
+  // Most flags belong to these, each to some of them.
+  if (random_.OneIn(100)) {
+    odd = kFlag;
+    type = static_cast<FrameType>(random_.Between(6, 9));
+  }
+  const bool answers = !link.parts.empty() && link.parts.back().serves && random_.OneIn(6);
+  if (answers || (link.is_leaving && random_.OneIn(3))) type = FrameType::kStart;
   if (odd == kType) type = static_cast<FrameType>(random_.Between(1, 18));
-  if ((type == FrameType::kGoaway || type == FrameType::kLeave) && !random_.OneIn(8)) type = FrameType::kJoin;
+  // Whoever leaves with nothing under way is gone at once.
+  const uint64_t one_in = type == FrameType::kGoaway && !link.parts.empty() ? 3 : 8;
+  if ((type == FrameType::kGoaway || type == FrameType::kLeave) && !random_.OneIn(one_in)) type = FrameType::kJoin;
+  if (type == FrameType::kGoaway) link.is_leaving = true;
+  if (type == FrameType::kObserve && link.observes) return;  // the reference mirrors nothing
   auto slot = static_cast<uint16_t>(random_.Between(1, 3));
   const proto::Uuid own = wild_ids_[random_.Below(wild_ids_.size())];
   // Joining twice is the end of it all, so it is rare.
@@ -75,20 +87,26 @@ void World::Babble(Link& link) {
   } else if (has_id) {
     id = recent_ids_.empty() || random_.OneIn(3) ? DrawId() : recent_ids_[random_.Below(recent_ids_.size())];
   }
-  const bool is_of_part = has_id && type != FrameType::kLeave && !link.parts.empty() && !random_.OneIn(3);
+  // What has begun is rarely begun again, or it never gets far.
+  const bool begins = type == FrameType::kStart && !answers && !random_.OneIn(4);
+  if (begins) id = DrawId();
+  const bool is_of_part =
+      has_id && !begins && type != FrameType::kLeave && !link.parts.empty() && (answers || !random_.OneIn(3));
+  bool is_request = begins || random_.OneIn(2);
   if (is_of_part) {
-    const Link::Part& part = link.parts[random_.Below(link.parts.size())];
+    const Link::Part& part = answers ? link.parts.back() : link.parts[random_.Below(link.parts.size())];
     slot = part.slot;
     id = part.exchange;
+    // In the direction in which it may mean something, as a rule.
+    if (answers || !random_.OneIn(4)) is_request = part.serves == (type == FrameType::kWindow);
   }
   uint8_t flags = 0;
   if (type >= FrameType::kStart && type <= FrameType::kWindow) {
-    flags = random_.OneIn(2) ? flag::kRequest : flag::kResponse;
+    flags = is_request ? flag::kRequest : flag::kResponse;
     if (type == FrameType::kStart && flags == flag::kRequest) {
       Remember(id);
-      RememberPart(link, slot, id);
+      RememberPart(link, {slot, id, /*serves=*/false});
     }
-    const bool is_request = flags == flag::kRequest;
     if (type <= FrameType::kChunk && random_.OneIn(3)) flags = static_cast<uint8_t>(flags | flag::kFin);
     if (is_request && type == FrameType::kStart && random_.OneIn(2)) {
       flags = static_cast<uint8_t>(flags | (random_.OneIn(2) ? flag::kIdempotent : flag::kRequireReceiver));
@@ -96,7 +114,7 @@ void World::Babble(Link& link) {
     const bool ends = type == FrameType::kEnd || (flags & flag::kFin) != 0;
     if (!is_request && ends && random_.OneIn(2)) flags = static_cast<uint8_t>(flags | flag::kReceive);
   }
-  const bool floods = type == FrameType::kChunk && random_.OneIn(12);
+  const bool floods = type == FrameType::kChunk && random_.OneIn(is_of_part ? 4 : 12);
   const std::string payload = floods ? std::string(60000, 'w') : WildPayload(type);
   const uint64_t times = floods ? random_.Between(2, 6) : 1;
   if (odd == kFlag) flags = static_cast<uint8_t>(flags ^ (1u << random_.Below(8)));
@@ -122,9 +140,9 @@ std::string World::WildPayload(FrameType type) {
     case FrameType::kStart: {
       payload.assign(proto::kStartBlockBytes, '\0');
       proto::StartBlock block({reinterpret_cast<uint8_t*>(payload.data()), payload.size()});
-      if (random_.OneIn(8)) block.set_timeout_ms(static_cast<uint32_t>(random_.Scaled(5000)));
-      if (random_.OneIn(8)) block.set_max_extension_ms(static_cast<uint32_t>(random_.Scaled(10000)));
-      if (random_.OneIn(100)) payload[random_.Below(payload.size())] = 1;
+      if (random_.OneIn(6)) block.set_timeout_ms(static_cast<uint32_t>(random_.Scaled(5000)));
+      if (random_.OneIn(6)) block.set_max_extension_ms(static_cast<uint32_t>(random_.Scaled(10000)));
+      if (random_.OneIn(50)) payload[random_.Below(payload.size())] = 1;
       // At a bound, one below it or one above: of the head, or of all that one window takes.
       const auto about = [&](uint64_t bound) { return bound - 1 + random_.Below(3); };
       uint64_t head_bytes = random_.OneIn(4) ? 5 : 0;
@@ -132,7 +150,8 @@ std::string World::WildPayload(FrameType type) {
       if (random_.OneIn(12)) head_bytes = about(limits_.max_start_bytes);
       if (random_.OneIn(20)) body_bytes = about(limits_.initial_window_bytes - proto::kChunkOverheadBytes);
       if (proto::kStartBlockBytes + head_bytes + body_bytes > limits_.max_payload_bytes) body_bytes = 0;
-      block.set_start_bytes(static_cast<uint16_t>(head_bytes));
+      const uint64_t missing = random_.OneIn(100) ? body_bytes + 1 : 0;
+      block.set_start_bytes(static_cast<uint16_t>(head_bytes + missing));
       payload.append(head_bytes + body_bytes, 'w');
       if (random_.OneIn(200)) payload.pop_back();
       break;
@@ -141,7 +160,7 @@ std::string World::WildPayload(FrameType type) {
       payload.assign(random_.OneIn(8) ? kSizes[random_.Below(kSizes.size())] : random_.Below(50), 'w');
       break;
     case FrameType::kEnd:
-      if (random_.OneIn(3)) payload.assign(random_.OneIn(2) ? limits_.max_start_bytes - 1 + random_.Below(3) : 50, 'w');
+      if (random_.OneIn(2)) payload.assign(random_.OneIn(4) ? 50 : limits_.max_start_bytes - 1 + random_.Below(3), 'w');
       break;
     case FrameType::kWindow: {
       // Within what may be granted, about as much, and beyond, far sometimes.

@@ -40,20 +40,22 @@ void World::DrawLimits() {
   limits_.max_clients_per_connection = tight(4, 3, 16);
   limits_.attempts = static_cast<uint32_t>(random_.Between(1, 3));
   limits_.queue_count = tight(2, 3, 1000);
-  if (random_.OneIn(3)) limits_.queue_bytes = random_.Between(100, 100000);
-  if (random_.OneIn(4)) limits_.queue_bytes_total = random_.Between(100, 200000);
+  if (random_.OneIn(3)) limits_.queue_bytes = random_.Between(100, random_.OneIn(2) ? 4000 : 100000);
+  if (random_.OneIn(4)) limits_.queue_bytes_total = random_.Between(100, random_.OneIn(2) ? 8000 : 200000);
   limits_.max_channels = tight(6, 3, 65536);
   limits_.max_clients = tight(8, 6, 1000);
   limits_.control_frames_per_second = tight(8, 33, 0);
   limits_.control_frame_burst = static_cast<uint32_t>(random_.Between(1, 60));
   limits_.max_connections = tight(8, 3, 1000);
   limits_.max_unauthenticated = tight(8, 3, 1000);
-  if (random_.OneIn(2)) limits_.send_queue_mark_bytes = random_.Scaled(10000);
+  if (random_.OneIn(2)) limits_.send_queue_mark_bytes = random_.Scaled(2000);
   if (random_.OneIn(6)) limits_.send_queue_bytes = random_.Between(1000, 200000);
   if (random_.OneIn(8)) limits_.send_queue_bytes_total = random_.Between(1000, 100000);
-  limits_.control_frames_owed = tight(6, 3, 1000);
+  limits_.allow_observers = random_.OneIn(2);
+  limits_.max_observers = static_cast<uint32_t>(random_.Below(3));
+  limits_.control_frames_owed = tight(5, 3, 1000);
   limits_.resets_per_second = random_.OneIn(8) ? 0 : tight(2, 33, 33);
-  limits_.reset_burst = tight(6, 3, 1000);
+  limits_.reset_burst = tight(5, 3, 1000);
   if (random_.OneIn(16)) limits_.frames_per_second = static_cast<uint32_t>(random_.Between(20, 200));
   limits_.heartbeat_interval = absl::Milliseconds(static_cast<int64_t>(random_.Between(100, 5000)));
   limits_.heartbeat_misses = static_cast<uint32_t>(random_.Between(2, 3));
@@ -67,7 +69,7 @@ void World::DrawLinks() {
   ids_collide_ = random_.OneIn(2);
   is_coarse_ = random_.OneIn(4);
   is_heavy_ = random_.OneIn(4);
-  constexpr size_t kSockets[] = {0, 1000, 200000};
+  constexpr size_t kSockets[] = {0, 0, 1000, 200000};
   socket_bytes_ = kSockets[random_.Below(std::size(kSockets))];
   constexpr uint64_t kPatience[] = {20, 500, 6000};
   patience_ms_ = kPatience[random_.Below(std::size(kPatience))];
@@ -133,10 +135,10 @@ void World::Remember(const proto::Uuid& request) {
   recent_ids_.push_back(request);
 }
 
-void World::RememberPart(Link& link, uint16_t slot, const proto::Uuid& exchange) {
+void World::RememberPart(Link& link, const Link::Part& part) {
   constexpr size_t kMost = 3;
   if (link.parts.size() == kMost) link.parts.erase(link.parts.begin());
-  link.parts.push_back({slot, exchange});
+  link.parts.push_back(part);
 }
 
 void World::Fail(const std::string& what) {

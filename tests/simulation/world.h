@@ -82,6 +82,7 @@ class World {
     std::unique_ptr<client::Protocol> protocol;  // null where the client is gone, or is a wild one
     std::vector<Actor> actors;
     bool is_wild = false;
+    bool observes = false;    // a wild one that said so
     bool is_open = true;      // the relay still holds it
     bool is_stalled = false;  // nothing gets through for now
     bool is_deaf = false;     // nothing gets to the client, who goes on talking
@@ -101,6 +102,7 @@ class World {
     struct Part {
       uint16_t slot = 0;
       proto::Uuid exchange = {};
+      bool serves = false;
     };
     std::vector<Part> parts;          // that a wild one has in exchanges, or had
     std::set<uint16_t> joined_slots;  // by a wild one
@@ -115,7 +117,7 @@ class World {
   void AddActor(Link& link, size_t channel, bool never_sends);
   proto::Uuid DrawId();
   void Remember(const proto::Uuid& request);
-  static void RememberPart(Link& link, uint16_t slot, const proto::Uuid& exchange);
+  static void RememberPart(Link& link, const Link::Part& part);
 
   // The network.
   void Connect(Link& link);
