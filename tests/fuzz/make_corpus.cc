@@ -250,6 +250,37 @@ void WriteChannelName(const std::filesystem::path& directory) {
   Write(directory, "too_long", name(255, std::string(256, 'x')));
 }
 
+// Pieces as fuzz_inspect takes them, of at most 256 bytes.
+std::string Up(const std::string& bytes) {
+  return Bytes({0}) + bytes + std::string((256 - bytes.size() % 256) % 256, 'x');
+}
+std::string Down(const std::string& bytes) { return Bytes({1}) + bytes; }
+
+void WriteInspect(const std::filesystem::path& directory) {
+  constexpr int kResync = 1;
+  constexpr int kMiddle = 2;
+  constexpr int kVerbose = 8;
+  constexpr int kPrefaced = 16;
+  constexpr int kCoarse = 32;
+  const std::string joined = server::HelloFrame() + server::JoinFrame(1, Id(1), "jobs") + server::ReceiveFrame(1);
+  const std::string start = server::StartFrame(flag::kRequest, 1, Id(2), {.flags = flag::kFin, .body = "b"});
+  Write(directory, "nothing", "");
+  Write(directory, "joined", Bytes({kPrefaced | kCoarse}) + Up(joined));
+  Write(directory, "in_small_pieces",
+        Bytes({kPrefaced | kVerbose, 0, 10}) + joined.substr(0, 10) + Bytes({0, 200}) + joined.substr(10) +
+            Bytes({1, 32}) + server::PingFrame());
+  Write(directory, "handed_a_request", Bytes({kPrefaced | kCoarse}) + Up(joined) + Down(start));
+  Write(directory, "wrong_preface", Bytes({kCoarse, 0}) + "GET / HTTP/1.1\r\n" + joined);
+  Write(directory, "wrong_preface_and_on", Bytes({kCoarse | kResync, 0}) + "GET / HTTP/1.1\r\n" + joined);
+  Write(directory, "damage_and_on",
+        Bytes({kPrefaced | kCoarse | kResync, 0}) + joined + std::string(30, '\xff') + start);
+  Write(directory, "in_the_middle", Bytes({kMiddle | kCoarse, 0}) + start.substr(7) + joined + start);
+  Write(directory, "a_gap_inside", Bytes({kPrefaced, 0, 80}) + start.substr(0, 80) + Bytes({250, 1, 0, 100}) + joined);
+  Write(directory, "a_gap_beyond", Bytes({kPrefaced, 0, 50}) + start.substr(0, 50) + Bytes({250, 100, 0, 90}) + joined);
+  Write(directory, "lost_frames",
+        Bytes({kPrefaced, 0, 100}) + joined + Bytes({248, 24}) + server::EndFrame(flag::kRequest, 1, Id(2)));
+}
+
 }  // namespace
 }  // namespace relay::fuzz
 
@@ -263,5 +294,6 @@ int main(int argc, char** argv) {
   relay::fuzz::WriteClientProtocol(std::filesystem::path(argv[1]) / "client_protocol");
   relay::fuzz::WriteConfig(std::filesystem::path(argv[1]) / "config");
   relay::fuzz::WriteChannelName(std::filesystem::path(argv[1]) / "channel_name");
+  relay::fuzz::WriteInspect(std::filesystem::path(argv[1]) / "inspect");
   return 0;
 }

@@ -22,6 +22,11 @@ void AddMark(std::vector<Mark>& marks, const Mark& mark) {
   marks.resize(kept);
 }
 
+// Its receiver is no longer at it; the server may find another.
+void NoteLoss(Exchange& exchange, absl::Time at) {
+  if (!exchange.attempts.empty()) exchange.attempts.back().ended = std::min(exchange.attempts.back().ended, at);
+}
+
 bool IsOf(const SeenFrame& frame, Side side) { return frame.side == side; }
 
 }  // namespace
@@ -40,7 +45,10 @@ void ExchangeLog::OnFrame(const SeenFrame& frame) {
   if (!frame.ends) return;
   const bool decides = frame.side == Side::kSender || !exchange.sender_seen;
   if (frame.is(FrameType::kReset)) {
-    if (!decides) return;
+    if (!decides) {
+      NoteLoss(exchange, frame.at);
+      return;
+    }
     const v1::Status& status = frame.content->reset.status();
     exchange.code = status.code();
     exchange.end = status.end();
@@ -136,7 +144,10 @@ void ExchangeLog::OnAbandoned(const proto::Uuid& channel, const proto::Uuid& req
   const auto found = live_.find(key);
   if (found == live_.end()) return;
   Exchange& exchange = *found->second;
-  if (side == Side::kReceiver && exchange.sender_seen) return;
+  if (side == Side::kReceiver && exchange.sender_seen) {
+    NoteLoss(exchange, at);
+    return;
+  }
   exchange.code =
       static_cast<uint32_t>(side == Side::kSender ? absl::StatusCode::kCancelled : absl::StatusCode::kUnavailable);
   exchange.end = side == Side::kSender ? "sender_lost" : "receiver_lost";

@@ -37,6 +37,7 @@ bool IsOffset(std::string_view word, std::string_view rest) {
 
 absl::StatusOr<std::string> BytesOfHexDump(std::string_view text) {
   std::string bytes;
+  bool have_offsets = false;
   for (size_t number = 1; !text.empty(); ++number) {
     std::string_view line = text.substr(0, text.find('\n'));
     text.remove_prefix(std::min(text.size(), line.size() + 1));
@@ -47,9 +48,14 @@ absl::StatusOr<std::string> BytesOfHexDump(std::string_view text) {
       size_t blanks = 0;
       const std::string_view word = TakeWord(line, blanks);
       if (word.empty() || word[0] == '|') break;
-      if (std::exchange(is_first, false) && IsOffset(word, line)) {
-        has_offset = true;
-        continue;
+      if (std::exchange(is_first, false)) {
+        // Below dumps with offsets stands one more, of the end.
+        const bool is_end =
+            have_offsets && word.size() >= 6 && IsHex(word) && line.find_first_not_of(" \t\r") == line.npos;
+        if (is_end) break;
+        has_offset = IsOffset(word, line);
+        have_offsets = have_offsets || has_offset;
+        if (has_offset) continue;
       }
       // Behind a whole row, or a wide space, comes the same as text.
       if (has_offset && (in_line == 16 || (blanks >= 2 && in_line > 0 && in_line != 8))) break;

@@ -81,6 +81,7 @@ struct Attempt {
   uint16_t number = 0;
   proto::Uuid receiver = proto::kNilUuid;
   absl::Time at = absl::InfinitePast();
+  absl::Time ended = absl::InfiniteFuture();  // it was lost, or gave the request back
 };
 
 // An exchange, from whatever of its two sides was seen.

@@ -104,13 +104,16 @@ std::string SummarySink::Text() const {
       line += "  " + FitLeft(CompactBytes(row.request_bytes), 5) + " " + FitLeft(CompactBytes(row.response_bytes), 5);
     }
     text += line + "\n";
-    std::string ends;
+    size_t column = 0;
     for (const auto& [end, count] : row.ends) {
-      if (!ends.empty()) ends += ", ";
       const std::string words = absl::StrCat(count, " ", end);
-      ends += end == "OK" ? words : style.Bad(words);
+      if (column > 0 && column + 2 + words.size() > options_.width) column = 0;
+      if (column == 0 && &end != &row.ends.begin()->first) text += ",\n";
+      text += column == 0 ? "  " : ", ";
+      column += 2 + words.size();
+      text += end == "OK" ? words : style.Bad(words);
     }
-    text += "  " + ends + "\n";
+    text += "\n";
   }
   if (slowest_.empty()) return text;
   text += "\n" + style.Dim("slowest") + "\n";

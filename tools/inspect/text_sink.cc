@@ -68,7 +68,7 @@ void TextSink::OnOpen(const Opening& opening) {
   if (!opening.server.empty()) absl::StrAppend(&text, " to ", tools::Printable(opening.server, 256));
   if (!opening.from_start) text += ", from its middle on";
   if (!opening.in_order) text += ", what passed when is not known";
-  PrintNote(" ", place, 0, text, false);
+  PrintNote(" ", place, 0, text, false, false);
 }
 
 void TextSink::OnFrame(const SeenFrame& frame) {
@@ -97,7 +97,8 @@ void TextSink::OnFrame(const SeenFrame& frame) {
   line += " " + Fit(tools::Printable(channel, 255), layout_.channel);
   line += " " + style.Dim(FitLeft(CompactBytes(frame.payload_bytes), kSizeColumns));
 
-  const std::string words = (frame.is_late ? "late: " : "") + PayloadWords(frame);
+  std::string words = PayloadWords(frame);
+  if (frame.is_late) words = words.empty() ? "late" : "late: " + words;
   const size_t used = 1 + layout_.time + 1 + layout_.connection + 3 + layout_.slot + 1 + kTypeColumns + 1 +
                       layout_.flags + 1 + kRequestColumns + 1 + layout_.channel + 1 + kSizeColumns + 3;
   std::string shown = words;
@@ -122,13 +123,13 @@ void TextSink::OnFrame(const SeenFrame& frame) {
 
 void TextSink::PrintVerbose(const SeenFrame& frame) {
   for (const Field& field : FieldsOf(frame)) {
-    PrintLine(absl::StrCat("      ", options_.style.Dim(Fit(field.name, 26)), " ", TextOf(field.value)));
+    PrintLine(absl::StrCat("    ", options_.style.Dim(Fit(field.name, 26)), " ", TextOf(field.value)));
   }
   PrintDump(frame.offset + proto::kHeaderBytes,
             frame.payload.first(std::min(frame.payload.size(), options_.dump_bytes)), UINT64_MAX);
   if (frame.payload_bytes > std::min(frame.payload.size(), options_.dump_bytes)) {
     PrintLine(options_.style.Dim(absl::StrCat(
-        "      and ", frame.payload_bytes - std::min(frame.payload.size(), options_.dump_bytes), " bytes more")));
+        "    and ", frame.payload_bytes - std::min(frame.payload.size(), options_.dump_bytes), " bytes more")));
   }
 }
 
@@ -148,18 +149,19 @@ void TextSink::PrintDump(uint64_t offset, std::span<const uint8_t> bytes, uint64
       hex += " " + (is_marked ? options_.style.Bad(digits) : digits);
       text += row[i] >= 0x20 && row[i] < 0x7f ? static_cast<char>(row[i]) : '.';
     }
-    PrintLine(absl::StrCat("      ", options_.style.Dim(FitLeft(absl::StrCat(offset + at), 8)), " ", hex, "  ", text));
+    PrintLine(absl::StrCat("    ", options_.style.Dim(FitLeft(absl::StrCat(offset + at), 8)), " ", hex, "  ", text));
   }
 }
 
-void TextSink::PrintNote(std::string_view mark, const Place& place, uint64_t offset, std::string_view text,
-                         bool is_bad) {
+void TextSink::PrintNote(std::string_view mark, const Place& place, uint64_t offset, std::string_view text, bool is_bad,
+                         bool has_arrow) {
   PrintHead();
   const Style& style = options_.style;
   std::string line(is_bad ? style.Bad(mark) : std::string(mark));
   line += style.Dim(FitLeft(TimeText(place.at, offset), layout_.time));
   line += " " + FitLeft(absl::StrCat(place.connection), layout_.connection) + " ";
-  const std::string arrow(place.direction == Direction::kToServer ? style.to_server() : style.to_client());
+  std::string arrow(place.direction == Direction::kToServer ? style.to_server() : style.to_client());
+  if (!has_arrow) arrow = " ";
   line += arrow + " ";
   const size_t used = 1 + layout_.time + 1 + layout_.connection + 3;
   std::string shown(text);

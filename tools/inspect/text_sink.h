@@ -55,7 +55,8 @@ class TextSink : public Sink {
   void PrintHead();
   std::string TimeText(absl::Time at, uint64_t offset);
   // A line that is no frame: `mark` in the first column, then the time, the connection and the direction, then `text`.
-  void PrintNote(std::string_view mark, const Place& place, uint64_t offset, std::string_view text, bool is_bad);
+  void PrintNote(std::string_view mark, const Place& place, uint64_t offset, std::string_view text, bool is_bad,
+                 bool has_arrow = true);
   // A line below another: as far to the right as the words of frames, or as there is room.
   void PrintBelow(std::string_view mark, std::string_view text, bool is_bad);
   void PrintVerbose(const SeenFrame& frame);

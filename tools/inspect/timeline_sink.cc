@@ -135,18 +135,24 @@ void Drawing::Attempts() {
     return Bar(absl::StrCat("at ", ShortId(exchange_.receiver)), assigned, exchange_.ended, "32",
                CompactTime(exchange_.ended - assigned));
   }
-  // What was queued before the first, and between one and the next, is what the server says of each.
-  absl::Time queued_from = exchange_.began;
-  if (exchange_.attempts[0].at > queued_from && exchange_.sender_seen) {
-    Bar("queued", queued_from, exchange_.attempts[0].at, "33", CompactTime(exchange_.attempts[0].at - queued_from));
-  }
+  absl::Time queued_from = exchange_.sender_seen ? exchange_.began : exchange_.attempts[0].at;
   for (size_t i = 0; i < exchange_.attempts.size(); ++i) {
     const Attempt& attempt = exchange_.attempts[i];
+    if (attempt.at > queued_from) {
+      Bar(i == 0 ? "queued" : "queued again", queued_from, attempt.at, "33", CompactTime(attempt.at - queued_from));
+    }
     const bool is_last = i + 1 == exchange_.attempts.size();
-    const absl::Time to = is_last ? exchange_.ended : std::max(attempt.at, exchange_.attempts[i + 1].at);
-    Bar(absl::StrCat("at ", ShortId(attempt.receiver)), attempt.at, to, is_last ? "32" : "31",
-        absl::StrCat(CompactTime(to - attempt.at), is_last ? "" : ", lost", attempt.number > 1 ? ", attempt " : "",
-                     attempt.number > 1 ? std::to_string(attempt.number) : ""));
+    const absl::Time next = is_last ? exchange_.ended : exchange_.attempts[i + 1].at;
+    const absl::Time to = std::max(attempt.at, std::min(next, attempt.ended));
+    std::string note = CompactTime(to - attempt.at);
+    if (attempt.number > 1) absl::StrAppend(&note, ", attempt ", attempt.number);
+    const bool is_lost = !is_last || attempt.ended < exchange_.ended;
+    if (is_lost) note += ", lost";
+    Bar(absl::StrCat("at ", ShortId(attempt.receiver)), attempt.at, to, is_lost ? "31" : "32", note);
+    queued_from = to;
+  }
+  if (exchange_.attempts.back().ended < exchange_.ended) {
+    Bar("queued again", queued_from, exchange_.ended, "33", CompactTime(exchange_.ended - queued_from));
   }
 }
 

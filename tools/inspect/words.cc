@@ -269,8 +269,9 @@ std::string CodeName(uint32_t code) {
 }
 
 std::string StatusWords(const v1::Status& status) {
-  std::string text = CodeName(status.code());
-  if (!status.end().empty()) absl::StrAppend(&text, " ", Clean(status.end()));
+  std::string text = Clean(status.end());
+  if (!text.empty()) text += ' ';
+  text += CodeName(status.code());
   if (status.may_have_run()) text += ", may have run";
   if (status.retry_after_ms() != 0) absl::StrAppend(&text, ", retry after ", Milliseconds(status.retry_after_ms()));
   if (!status.message().empty()) absl::StrAppend(&text, ": ", Clean(status.message()));

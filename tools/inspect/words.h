@@ -26,7 +26,7 @@ std::string CompactTime(absl::Duration duration);
 // "DEADLINE_EXCEEDED"; the number of a code that has no name.
 std::string CodeName(uint32_t code);
 
-// "UNAVAILABLE receiver_lost, may have run: the receiver left"; "OK".
+// "receiver_lost UNAVAILABLE, may have run: the receiver left"; "OK".
 std::string StatusWords(const v1::Status& status);
 
 // "START", or "type 77".

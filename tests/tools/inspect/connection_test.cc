@@ -1,0 +1,264 @@
+// What breaks a rule, what is late, and what neither is; what credit is left.
+
+#include "tools/inspect/connection.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "told.h"
+
+namespace relay::inspect {
+namespace {
+
+using proto::FrameType;
+using server::ChunkFrame;
+using server::EndFrame;
+using server::FrameOf;
+using server::Id;
+using server::JoinFrame;
+using server::LeaveFrame;
+using server::ReceiveFrame;
+using server::ResetFrame;
+using server::StartFrame;
+using server::WindowFrame;
+using testing::ElementsAre;
+using testing::IsEmpty;
+namespace flag = proto::flag;
+
+constexpr uint8_t kReq = flag::kRequest;
+constexpr uint8_t kRes = flag::kResponse;
+
+// A START as the server hands it on.
+std::string HandedOn(uint8_t direction, uint16_t slot, const proto::Uuid& id, std::string_view body = "",
+                     uint8_t flags = 0) {
+  std::string frame = StartFrame(direction, slot, id, {.flags = flags, .body = std::string(body)});
+  proto::StartBlock block(
+      {reinterpret_cast<uint8_t*>(frame.data()) + proto::kHeaderBytes, frame.size() - proto::kHeaderBytes});
+  block.set_other_client(Id(77));
+  block.set_attempt(1);
+  return frame;
+}
+
+std::string StatusFrame(FrameType type, uint16_t slot, const proto::Uuid& id, absl::StatusCode code,
+                        std::string_view end = "") {
+  v1::Status status;
+  status.set_code(static_cast<uint32_t>(code));
+  status.set_end(std::string(end));
+  if (type != FrameType::kReset) return FrameOf(type, slot, id, status);
+  v1::Reset reset;
+  *reset.mutable_status() = status;
+  return FrameOf(type, slot, id, reset);
+}
+
+// Slots 1 and 2 are joined, and WELCOME has come.
+class ConnectionTest : public testing::Test {
+ protected:
+  ConnectionTest() {
+    told_.Up(std::string(proto::kPreface) + server::HelloFrame() + JoinFrame(1, Id(1), "jobs") +
+             JoinFrame(2, Id(2), "jobs"));
+    told_.Down(WelcomeFrame());
+    told_.Take();
+  }
+
+  std::vector<std::string> Up(const std::string& bytes) {
+    told_.Up(bytes);
+    return told_.Take();
+  }
+  std::vector<std::string> Down(const std::string& bytes) {
+    told_.Down(bytes);
+    return told_.Take();
+  }
+
+  Told told_;
+};
+
+TEST_F(ConnectionTest, FindsNothingWrongWithAnExchange) {
+  Up(ReceiveFrame(2));
+  Up(StartFrame(kReq, 1, Id(5), {.body = "a"}));
+  Down(HandedOn(kReq, 2, Id(5), "a"));
+  Up(ChunkFrame(kReq | flag::kFin, 1, Id(5), "b"));
+  Down(ChunkFrame(kReq | flag::kFin, 2, Id(5), "b"));
+  Up(StartFrame(kRes, 2, Id(5)));
+  Down(HandedOn(kRes, 1, Id(5)));
+  Up(EndFrame(kRes | flag::kReceive, 2, Id(5)));
+  Down(EndFrame(kRes, 1, Id(5)));
+  told_.EndAll();
+  EXPECT_TRUE(told_.totals().is_clean());
+  ASSERT_EQ(told_.exchanges().size(), 1u);
+  EXPECT_EQ(told_.exchanges()[0].end, "completed");
+  EXPECT_EQ(told_.exchanges()[0].request_stream.body_bytes, 2u);
+}
+
+TEST_F(ConnectionTest, BreaksChunkWithoutStart) {
+  EXPECT_THAT(Up(ChunkFrame(kReq, 1, Id(5), "x")), ElementsAre("CHUNK !not_started"));
+  EXPECT_THAT(Up(ChunkFrame(kRes, 1, Id(5), "x")), ElementsAre("CHUNK !not_begun"));
+  Up(ReceiveFrame(2));
+  Down(HandedOn(kReq, 2, Id(6)));
+  EXPECT_THAT(Up(ChunkFrame(kRes, 2, Id(6), "x")), ElementsAre("CHUNK !not_started"));
+}
+
+TEST_F(ConnectionTest, BreaksEndTwice) {
+  Up(StartFrame(kReq, 1, Id(5)) + EndFrame(kReq, 1, Id(5)));
+  EXPECT_THAT(Up(EndFrame(kReq, 1, Id(5))), ElementsAre("END !after_end"));
+  Up(ReceiveFrame(2));
+  Down(HandedOn(kReq, 2, Id(6)));
+  Up(StartFrame(kRes, 2, Id(6)) + EndFrame(kRes, 2, Id(6)));
+  EXPECT_THAT(Up(EndFrame(kRes, 2, Id(6))), ElementsAre("END !after_end"));
+}
+
+TEST_F(ConnectionTest, BreaksSecondStart) {
+  Up(StartFrame(kReq, 1, Id(5)));
+  EXPECT_THAT(Up(StartFrame(kReq, 1, Id(5))), ElementsAre("START !second_start"));
+  EXPECT_THAT(Up(StartFrame(kReq, 1, Id(6))), ElementsAre("START !slot_busy"));
+  EXPECT_THAT(Up(StartFrame(kReq, 2, Id(5))), ElementsAre("START !id_live"));
+  EXPECT_THAT(Up(StartFrame(kReq, 9, Id(7))), ElementsAre("START !slot_not_joined"));
+}
+
+TEST_F(ConnectionTest, BreaksAFrameToAClientThatWasNotAssigned) {
+  EXPECT_THAT(Down(ChunkFrame(kReq, 1, Id(5), "x")), ElementsAre("CHUNK !not_assigned"));
+  EXPECT_THAT(Down(HandedOn(kReq, 1, Id(5))), ElementsAre("START !not_waiting"));
+  EXPECT_THAT(Down(ChunkFrame(kRes, 2, Id(8), "x")), ElementsAre("CHUNK !not_begun"));
+}
+
+TEST_F(ConnectionTest, CountsCredit) {
+  Up(StartFrame(kReq, 1, Id(5), {.body = "abc"}));
+  EXPECT_EQ(told_.credit().left(), 65536u - 24 - 3);
+  Up(ChunkFrame(kReq, 1, Id(5), std::string(1000, 'x')));
+  EXPECT_EQ(told_.credit().left(), 65536u - 24 - 3 - 24 - 1000);
+  Down(WindowFrame(kReq, 1, Id(5), 100000));
+  EXPECT_EQ(told_.credit().left(), 100000u - 24 - 3 - 24 - 1000);
+  // A lesser one means nothing.
+  Down(WindowFrame(kReq, 1, Id(5), 5));
+  EXPECT_EQ(told_.credit().window, 100000u);
+}
+
+TEST_F(ConnectionTest, BreaksAnOverrunByOneByte) {
+  Up(StartFrame(kReq, 1, Id(5)));
+  EXPECT_THAT(Up(ChunkFrame(kReq, 1, Id(5), std::string(65536 - 24, 'x'))), ElementsAre("CHUNK"));
+  EXPECT_EQ(told_.credit().left(), 0u);
+  Up(ResetFrame(1, Id(5), absl::StatusCode::kCancelled));
+  Up(StartFrame(kReq, 1, Id(6)));
+  EXPECT_THAT(Up(ChunkFrame(kReq, 1, Id(6), std::string(65536 - 23, 'x'))), ElementsAre("CHUNK !window_overrun"));
+}
+
+TEST_F(ConnectionTest, BreaksAWindowThatReachesTooFar) {
+  Up(ReceiveFrame(2));
+  Down(HandedOn(kReq, 2, Id(5), "abc"));
+  EXPECT_THAT(Up(WindowFrame(kReq, 2, Id(5), 27 + 4 * 65536)), ElementsAre("WINDOW"));
+  EXPECT_THAT(Up(WindowFrame(kReq, 2, Id(5), 28 + 4 * 65536)), ElementsAre("WINDOW !window_too_far"));
+}
+
+TEST_F(ConnectionTest, CallsLateWhatCrossesAnEnd) {
+  Up(StartFrame(kReq, 1, Id(5)));
+  Down(StatusFrame(FrameType::kReset, 1, Id(5), absl::StatusCode::kDeadlineExceeded, "deadline"));
+  EXPECT_THAT(Up(ChunkFrame(kReq, 1, Id(5), "x") + EndFrame(kReq, 1, Id(5))), ElementsAre("~CHUNK", "~END"));
+  // The client goes on, and what comes for the old one is late still.
+  Up(StartFrame(kReq, 1, Id(6)) + ResetFrame(1, Id(6), absl::StatusCode::kCancelled) + StartFrame(kReq, 1, Id(7)));
+  EXPECT_THAT(Down(HandedOn(kRes, 1, Id(6)) + WindowFrame(kReq, 1, Id(6), 70000)), ElementsAre("~START", "~WINDOW"));
+  EXPECT_EQ(told_.totals().broken_rules, 0u);
+}
+
+TEST_F(ConnectionTest, CallsLateWhatCrossesTheEndOfAResponse) {
+  Up(ReceiveFrame(2));
+  Down(HandedOn(kReq, 2, Id(5)));
+  Up(StartFrame(kRes, 2, Id(5), {.flags = flag::kFin | flag::kReceive}));
+  EXPECT_THAT(Down(ChunkFrame(kReq, 2, Id(5), "x")), ElementsAre("~CHUNK"));
+  // The RECEIVE of a frame that is late counts.
+  Down(HandedOn(kReq, 2, Id(6)));
+  Down(StatusFrame(FrameType::kReset, 2, Id(6), absl::StatusCode::kCancelled, "sender_lost"));
+  EXPECT_THAT(Up(EndFrame(kRes | flag::kReceive, 2, Id(6))), ElementsAre("~END"));
+  EXPECT_THAT(Down(HandedOn(kReq, 2, Id(7))), ElementsAre("START"));
+  EXPECT_EQ(told_.totals().broken_rules, 0u);
+}
+
+TEST_F(ConnectionTest, KnowsTheRacesOfWaiting) {
+  // START crosses a withdrawal.
+  Up(ReceiveFrame(2));
+  Up(server::WithdrawFrame(2));
+  EXPECT_THAT(Up(ReceiveFrame(2)), ElementsAre("RECEIVE !before_echo"));
+  v1::Receive echo;
+  echo.set_withdraw(true);
+  EXPECT_THAT(Down(HandedOn(kReq, 2, Id(5)) + FrameOf(FrameType::kReceive, 2, proto::kNilUuid, echo)),
+              ElementsAre("START", "RECEIVE"));
+  EXPECT_THAT(Down(FrameOf(FrameType::kReceive, 2, proto::kNilUuid, echo)), ElementsAre("RECEIVE !no_withdrawal"));
+  EXPECT_THAT(Down(ReceiveFrame(1)), ElementsAre("RECEIVE !not_waiting"));
+  EXPECT_THAT(Up(ReceiveFrame(2)), ElementsAre("RECEIVE !slot_busy"));
+}
+
+TEST_F(ConnectionTest, DoesNotBlameAClientThatCannotKnowYet) {
+  // Taken over: what it sends before it has read so is late.
+  Down(StatusFrame(FrameType::kLeave, 1, Id(1), absl::StatusCode::kAborted, "taken_over"));
+  EXPECT_THAT(Up(ReceiveFrame(1)), ElementsAre("~RECEIVE"));
+  EXPECT_THAT(Up(StartFrame(kReq, 1, Id(5)) + ChunkFrame(kReq, 1, Id(5), "x")), ElementsAre("~START", "~CHUNK"));
+  EXPECT_THAT(Up(LeaveFrame(1, Id(1))), ElementsAre("~LEAVE"));
+  EXPECT_THAT(Up(JoinFrame(1, Id(3), "jobs")), ElementsAre("JOIN"));
+  // The server stops, and RECEIVE crosses it.
+  Down(StatusFrame(FrameType::kGoaway, 0, proto::kNilUuid, absl::StatusCode::kUnavailable, "stopping"));
+  EXPECT_THAT(Up(ReceiveFrame(2)), ElementsAre("RECEIVE"));
+  EXPECT_THAT(Down(StatusFrame(FrameType::kReset, 2, proto::kNilUuid, absl::StatusCode::kUnavailable, "stopping")),
+              ElementsAre("RESET"));
+  EXPECT_EQ(told_.totals().broken_rules, 0u);
+}
+
+TEST_F(ConnectionTest, KnowsLeaving) {
+  Up(StartFrame(kReq, 1, Id(5)));
+  EXPECT_THAT(Up(LeaveFrame(1, Id(1))), ElementsAre("LEAVE"));
+  EXPECT_THAT(Down(WindowFrame(kReq, 1, Id(5), 70000)), ElementsAre("~WINDOW"));
+  EXPECT_THAT(Down(StatusFrame(FrameType::kLeave, 1, Id(1), absl::StatusCode::kOk, "left")), ElementsAre("LEAVE"));
+  EXPECT_THAT(Up(JoinFrame(1, Id(9), "jobs")), ElementsAre("JOIN"));
+  EXPECT_THAT(Up(JoinFrame(1, Id(9), "jobs")), ElementsAre("JOIN !slot_bound"));
+  ASSERT_EQ(told_.exchanges().size(), 1u);
+  EXPECT_EQ(told_.exchanges()[0].end, "sender_lost");
+}
+
+TEST_F(ConnectionTest, BreaksWhatAServerMustNot) {
+  EXPECT_THAT(Down(server::HelloFrame()), ElementsAre("HELLO !client_frame"));
+  EXPECT_THAT(Down(WelcomeFrame()), ElementsAre("WELCOME !second_welcome"));
+  Up(StartFrame(kReq, 1, Id(5)));
+  Down(HandedOn(kRes, 1, Id(5)));
+  EXPECT_THAT(Down(ChunkFrame(kReq, 1, Id(5), "x")), ElementsAre("CHUNK !wrong_way"));
+  EXPECT_THAT(Down(EndFrame(kRes | flag::kReceive, 1, Id(5))), ElementsAre("END !receive_handed_on"));
+  Down(StatusFrame(FrameType::kGoaway, 0, proto::kNilUuid, absl::StatusCode::kInvalidArgument, "malformed"));
+  EXPECT_THAT(Down(server::PingFrame()), ElementsAre("PING !after_fault"));
+  EXPECT_THAT(Up(server::PingFrame()), ElementsAre("~PING"));
+}
+
+TEST_F(ConnectionTest, BreaksHeadersAndPayloads) {
+  EXPECT_THAT(Up(FrameOf(FrameType::kPing, 0, 0, proto::kNilUuid, "short")), ElementsAre("PING !malformed"));
+  EXPECT_THAT(Up(FrameOf(FrameType::kPing, kReq, 0, proto::kNilUuid, "12345678")), ElementsAre("PING !bad_header"));
+  EXPECT_THAT(Up(FrameOf(FrameType::kStart, kReq, 1, Id(5), "short")), ElementsAre("START !bad_start"));
+  EXPECT_THAT(Up(HandedOn(kReq, 1, Id(5))), ElementsAre("START !bad_start"));
+  EXPECT_THAT(Up(FrameOf(FrameType::kReset, 0, 1, proto::kNilUuid)), ElementsAre("RESET !nil_reset"));
+  EXPECT_THAT(Up(FrameOf(static_cast<FrameType>(99), 0xff, 1, Id(5), "?")), ElementsAre("type 99"));
+}
+
+TEST(Connection, BreaksTheOrderOfTheHandshake) {
+  Told told;
+  told.Up(std::string(proto::kPreface) + server::PingFrame() + server::HelloFrame() + server::HelloFrame());
+  told.Down(server::PingFrame());
+  EXPECT_THAT(told.Take(),
+              ElementsAre("preface", "PING !before_hello", "HELLO", "HELLO !second_hello", "PING !before_welcome"));
+}
+
+// What is not seen may explain everything.
+TEST(Connection, BlamesNobodyWhereItCameInTheMiddle) {
+  Told told(/*resync=*/false, /*from_start=*/false);
+  told.Up(ChunkFrame(kReq, 1, Id(5), "x") + EndFrame(kReq, 1, Id(5)) + ReceiveFrame(1) + ReceiveFrame(1));
+  told.Down(HandedOn(kReq, 1, Id(6)) + ChunkFrame(kRes, 1, Id(7), "x") + WindowFrame(kReq, 3, Id(8), 1) +
+            StatusFrame(FrameType::kReset, 1, Id(9), absl::StatusCode::kUnavailable));
+  told.EndAll();
+  EXPECT_EQ(told.totals().broken_rules, 0u);
+}
+
+TEST_F(ConnectionTest, BlamesNobodyBehindWhatWasLost) {
+  Up(StartFrame(kReq, 1, Id(5)));
+  told_.Lose(3);
+  EXPECT_THAT(Up(ChunkFrame(kReq, 1, Id(5), std::string(65536, 'x'))), ElementsAre("CHUNK"));
+  EXPECT_THAT(Up(StartFrame(kReq, 1, Id(6))), ElementsAre("START"));
+  EXPECT_FALSE(told_.totals().is_clean());
+}
+
+}  // namespace
+}  // namespace relay::inspect

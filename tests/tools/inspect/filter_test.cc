@@ -1,0 +1,114 @@
+#include "tools/inspect/filter.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "session.h"
+#include "shown.h"
+#include "tools/inspect/json_sink.h"
+
+namespace relay::inspect {
+namespace {
+
+// How many frames of the session match.
+size_t Count(std::string_view text) {
+  class Counter : public Sink {
+   public:
+    void OnFrame(const SeenFrame&) override { ++frames; }
+    size_t frames = 0;
+  };
+  auto filter = Filter::Parse(text);
+  EXPECT_TRUE(filter.ok()) << filter.status();
+  if (!filter.ok()) return 0;
+  Counter counter;
+  FilterSink sink(*std::move(filter), counter);
+  Decoder decoder(sink, false);
+  TellSession(decoder);
+  EXPECT_TRUE(decoder.Finish().ok());
+  return counter.frames;
+}
+
+std::string ErrorOf(std::string_view text) {
+  const auto filter = Filter::Parse(text);
+  return filter.ok() ? "" : std::string(filter.status().message());
+}
+
+TEST(Filter, ComparesTextNumbersAndTruth) {
+  const size_t resets = Count("type==RESET");
+  EXPECT_GT(resets, 20u);
+  EXPECT_EQ(Count("type == RESET && channel == \"ends\"") + Count("type==RESET && channel!=\"ends\""), resets);
+  EXPECT_EQ(Count("slot==300 || slot!=300"), Count("number>0"));
+  EXPECT_EQ(Count("slot<300") + Count("slot>=300"), Count("number>0"));
+  EXPECT_EQ(Count("slot<=300") + Count("slot>300"), Count("number>0"));
+  EXPECT_EQ(Count("bytes>29K"), Count("bytes>29696"));
+  EXPECT_EQ(Count("bytes>29K && body_bytes==30000"), 1u);
+  EXPECT_EQ(Count("late==true"), Count("late"));
+  EXPECT_GT(Count("late"), 0u);
+  EXPECT_EQ(Count("late") + Count("late==false"), Count("number>0"));
+}
+
+TEST(Filter, NegatesAndGroups) {
+  const size_t all = Count("number>0");
+  EXPECT_EQ(Count("!type==PING"), all - Count("type==PING"));
+  EXPECT_EQ(Count("!(type==PING || type==PONG)"), all - Count("type==PING") - Count("type==PONG"));
+  // && binds before ||.
+  EXPECT_EQ(Count("type==PING || type==PONG && slot==1"), Count("type==PING"));
+  EXPECT_EQ(Count("(type==PING || type==PONG) && slot==1"), 0u);
+}
+
+TEST(Filter, KnowsAnIdByItsShortFormAndMetadataByItsKey) {
+  const std::string id = proto::ToString(SomeId(101));
+  EXPECT_GT(Count("request==" + id), 5u);
+  EXPECT_EQ(Count("request==" + id), Count("request==" + id.substr(0, 8)));
+  EXPECT_EQ(Count("metadata.user==ada"), 2u);
+  EXPECT_EQ(Count("metadata.user~\"d\" && direction==to_server"), 1u);
+  EXPECT_EQ(Count("metadata.nobody==ada"), 0u);
+  EXPECT_GT(Count("flags~FIN"), 0u);
+}
+
+TEST(Filter, ErrorsPointAtTheColumn) {
+  EXPECT_EQ(ErrorOf("type==RESET && chanel==\"jobs\""),
+            "--filter: no field 'chanel'; is it channel?, at column 16\n"
+            "  type==RESET && chanel==\"jobs\"\n"
+            "                 ^");
+  EXPECT_EQ(ErrorOf("bytes>many"),
+            "--filter: bytes is a number, as 4096 or 4K; 'many' is none, at column 7\n"
+            "  bytes>many\n"
+            "        ^");
+  EXPECT_EQ(ErrorOf("type==RESTE"), "--filter: no type of frames 'RESTE', at column 7\n  type==RESTE\n        ^");
+  EXPECT_EQ(ErrorOf("(late"), "--filter: this '(' is not closed, at column 1\n  (late\n  ^");
+  EXPECT_EQ(ErrorOf("channel==\"jobs"),
+            "--filter: this '\"' is not closed, at column 10\n  channel==\"jobs\n           ^");
+  EXPECT_EQ(ErrorOf("channel<jobs"),
+            "--filter: channel is text: ==, != and ~ alone fit, at column 8\n  channel<jobs\n         ^");
+  EXPECT_EQ(ErrorOf("late==maybe"), "--filter: late is true or false, at column 7\n  late==maybe\n        ^");
+  EXPECT_EQ(ErrorOf("late late"), "--filter: here '&&' or '||' was expected, at column 6\n  late late\n       ^");
+  EXPECT_EQ(ErrorOf("late &&"), "--filter: here the name of a field was expected, at column 8\n  late &&\n         ^");
+  EXPECT_EQ(ErrorOf("bytes=="), "--filter: here a value for bytes was expected, at column 8\n  bytes==\n         ^");
+  EXPECT_NE(ErrorOf(std::string(5000, '(')), "");
+  EXPECT_NE(ErrorOf(std::string(5000, '!')), "");
+  EXPECT_NE(ErrorOf(""), "");
+}
+
+// What a frame says of itself is in the list that the filter and JSON.md go by.
+TEST(Filter, KnowsEveryFieldThatAFrameHas) {
+  class Names : public Sink {
+   public:
+    void OnFrame(const SeenFrame& frame) override {
+      for (const Field& field : FieldsOf(frame)) {
+        bool is_known = false;
+        for (const FieldInfo& known : AllFields()) is_known = is_known || known.name == field.name;
+        EXPECT_TRUE(is_known) << field.name;
+        EXPECT_EQ(FieldOf(frame, field.name), field.value) << field.name;
+      }
+    }
+  };
+  Names names;
+  Decoder decoder(names, false);
+  TellSession(decoder);
+  EXPECT_TRUE(decoder.Finish().ok());
+}
+
+}  // namespace
+}  // namespace relay::inspect

@@ -1,0 +1,90 @@
+// What the decoder says of bytes that a test makes, as words: a frame's name, '~' before one that is late, and behind
+// it the rule that it breaks.
+
+#ifndef RELAY_TESTS_TOOLS_INSPECT_TOLD_H_
+#define RELAY_TESTS_TOOLS_INSPECT_TOLD_H_
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "driver.h"
+#include "tools/inspect/decoder.h"
+#include "tools/inspect/words.h"
+
+namespace relay::inspect {
+
+// One connection, both directions, in order. Thread-compatible.
+class Told : public Sink {
+ public:
+  explicit Told(bool resync = false, bool from_start = true) : decoder_(*this, resync) {
+    Opening opening;
+    opening.connection = 1;
+    opening.from_start = from_start;
+    opening.at = at_;
+    decoder_.OnOpen(opening);
+  }
+
+  void Up(std::string_view bytes) { Tell(Direction::kToServer, bytes); }
+  void Down(std::string_view bytes) { Tell(Direction::kToClient, bytes); }
+  void Gap(Direction direction, uint64_t bytes) { decoder_.OnGap(1, direction, at_, bytes); }
+  void Close(Direction direction) { decoder_.OnClose(1, direction, at_); }
+  void EndAll() { EXPECT_TRUE(decoder_.Finish().ok()); }
+  void Lose(uint64_t frames) { decoder_.OnLost(frames, at_); }
+
+  // Said since the last call.
+  std::vector<std::string> Take() { return std::move(words_); }
+  const Totals& totals() const { return decoder_.totals(); }
+  // Of the last frame that had any.
+  const Credit& credit() const { return credit_; }
+  const std::vector<Exchange>& exchanges() const { return exchanges_; }
+
+  void OnFrame(const SeenFrame& frame) override {
+    std::string words = absl::StrCat(frame.is_late ? "~" : "", TypeName(frame));
+    if (frame.rule != Rule::kNone) absl::StrAppend(&words, " !", std::string(InfoOf(frame.rule).name));
+    words_.push_back(words);
+    if (frame.credit.has_value()) credit_ = *frame.credit;
+  }
+  void OnPreface(const Place&) override { words_.push_back("preface"); }
+  void OnDamage(const Place&, const Damage& damage) override {
+    words_.push_back(absl::StrCat("damage@", damage.offset, " !", std::string(InfoOf(damage.rule).name)));
+  }
+  void OnSkipped(const Place&, const Skipped& skipped) override {
+    words_.push_back(absl::StrCat("skipped ", skipped.offset, "+", skipped.bytes));
+  }
+  void OnGap(const Place&, uint64_t offset, uint64_t bytes) override {
+    words_.push_back(absl::StrCat("gap ", offset, "+", bytes));
+  }
+  void OnExchange(const Exchange& exchange) override { exchanges_.push_back(exchange); }
+
+ private:
+  void Tell(Direction direction, std::string_view bytes) {
+    at_ += absl::Milliseconds(1);
+    const auto* const data = reinterpret_cast<const uint8_t*>(bytes.data());
+    decoder_.OnBytes({1, direction, at_, std::span(data, bytes.size())});
+  }
+
+  absl::Time at_ = absl::UnixEpoch() + absl::Hours(1);
+  std::vector<std::string> words_;
+  Credit credit_;
+  std::vector<Exchange> exchanges_;
+  Decoder decoder_;
+};
+
+inline std::string WelcomeFrame(uint32_t window = 65536) {
+  v1::Welcome welcome;
+  welcome.set_max_payload_bytes(65536);
+  welcome.set_initial_window_bytes(window);
+  welcome.set_max_window_bytes(4 * window);
+  welcome.set_max_clients_per_connection(10);
+  welcome.set_max_start_bytes(4096);
+  welcome.set_heartbeat_interval_ms(5000);
+  welcome.set_heartbeat_misses(3);
+  welcome.set_max_attempts(3);
+  return server::FrameOf(proto::FrameType::kWelcome, 0, proto::kNilUuid, welcome);
+}
+
+}  // namespace relay::inspect
+
+#endif  // RELAY_TESTS_TOOLS_INSPECT_TOLD_H_
