@@ -8,8 +8,7 @@
 
 namespace relay::net {
 
-std::span<uint8_t> Input::Room(size_t most_bytes) {
-  if (most_bytes == 0) return {};
+std::span<uint8_t> Input::RoomBehindRest(size_t most_bytes) {
   if (assembly_ != nullptr) {
     if (end_ == capacity_) Assemble(std::span(assembly_.get() + begin_, end_ - begin_));
     return std::span(assembly_.get() + end_, std::min(capacity_ - end_, most_bytes));
@@ -20,13 +19,13 @@ std::span<uint8_t> Input::Room(size_t most_bytes) {
   return room.subspan(small_.size(), std::min(room.size() - small_.size(), most_bytes));
 }
 
-std::span<uint8_t> Input::Received(size_t bytes) {
+std::span<uint8_t> Input::ReceivedBehindRest(size_t bytes) {
   if (assembly_ != nullptr) {
     end_ += bytes;
     given_ = std::span(assembly_.get() + begin_, end_ - begin_);
     return given_;
   }
-  if (!small_.empty()) std::memcpy(slab_room_, small_.data(), small_.size());
+  std::memcpy(slab_room_, small_.data(), small_.size());
   given_ = std::span(slab_room_, small_.size() + bytes);
   buffers_.Commit(given_.size());
   return given_;
@@ -44,7 +43,7 @@ std::span<uint8_t> Input::Again() {
   return given_;
 }
 
-void Input::Consumed(size_t bytes) {
+void Input::Keep(size_t bytes) {
   Check(bytes <= given_.size(), "more was consumed than given");
   const std::span<uint8_t> rest = std::exchange(given_, {}).subspan(bytes);
   if (rest.size() < kLargeBytes) {

@@ -6,6 +6,7 @@
 #ifndef RELAY_NET_INPUT_H_
 #define RELAY_NET_INPUT_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -28,16 +29,33 @@ class Input {
   explicit Input(ReadBuffers& buffers) : buffers_(buffers) {}
 
   // Where to read to, at most `most_bytes`. Empty: nothing can be read in this turn.
-  std::span<uint8_t> Room(size_t most_bytes);
+  std::span<uint8_t> Room(size_t most_bytes) {
+    if (most_bytes == 0) return {};
+    if (kept_bytes() > 0) return RoomBehindRest(most_bytes);
+    const std::span<uint8_t> room = buffers_.Room(kMinReadBytes);
+    slab_room_ = room.data();
+    return room.first(std::min(room.size(), most_bytes));
+  }
 
   // `bytes` were read into the last Room. Gives everything that is not consumed.
-  std::span<uint8_t> Received(size_t bytes);
+  std::span<uint8_t> Received(size_t bytes) {
+    if (kept_bytes() > 0) return ReceivedBehindRest(bytes);
+    given_ = std::span(slab_room_, bytes);
+    buffers_.Commit(bytes);
+    return given_;
+  }
 
   // Gives what was kept, with nothing new.
   std::span<uint8_t> Again();
 
   // The first `bytes` of what was given last are done with; the rest is kept.
-  void Consumed(size_t bytes);
+  void Consumed(size_t bytes) {
+    if (bytes == given_.size() && held_memory_bytes() == 0) {
+      given_ = {};
+    } else {
+      Keep(bytes);
+    }
+  }
 
   // Drops what is kept.
   void Clear();
@@ -46,6 +64,10 @@ class Input {
   size_t held_memory_bytes() const { return small_.capacity() + capacity_; }
 
  private:
+  // What Room, Received and Consumed do where a rest is kept, or is to be.
+  std::span<uint8_t> RoomBehindRest(size_t most_bytes);
+  std::span<uint8_t> ReceivedBehindRest(size_t bytes);
+  void Keep(size_t consumed_bytes);
   // Moves `rest` to an assembly buffer with as much room again. The old one, if any, is retired.
   void Assemble(std::span<const uint8_t> rest);
   void RetireAssembly();

@@ -2,11 +2,9 @@
 
 #include <utility>
 
-#include "net/uv_error.h"
-
 namespace relay::net {
 
-std::span<uint8_t> ReadBuffers::Room(size_t min_bytes) {
+std::span<uint8_t> ReadBuffers::NextSlab(size_t min_bytes) {
   if (is_closed_) return Short();
   if (slab_ < slabs_.size() && kSlabBytes - used_bytes_ < min_bytes) {
     ++slab_;
@@ -17,11 +15,6 @@ std::span<uint8_t> ReadBuffers::Room(size_t min_bytes) {
     slabs_.push_back(std::make_unique_for_overwrite<uint8_t[]>(kSlabBytes));
   }
   return std::span<uint8_t>(slabs_[slab_].get(), kSlabBytes).subspan(used_bytes_);
-}
-
-void ReadBuffers::Commit(size_t bytes) {
-  Check(bytes <= kSlabBytes - used_bytes_, "more was committed than there was room");
-  used_bytes_ += bytes;
 }
 
 void ReadBuffers::Retire(std::unique_ptr<uint8_t[]> buffer) { retired_.push_back(std::move(buffer)); }

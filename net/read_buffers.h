@@ -10,6 +10,8 @@
 #include <span>
 #include <vector>
 
+#include "net/uv_error.h"
+
 namespace relay::net {
 
 // Loop thread only. Slabs are taken from the system when first needed and kept.
@@ -22,10 +24,16 @@ class ReadBuffers {
 
   // Free memory of at least `min_bytes` (at most kSlabBytes); the same until Commit. Empty if the turn has used up its
   // slabs: libuv is then told ENOBUFS, and since it polls level-triggered, reads that connection in the next turn.
-  std::span<uint8_t> Room(size_t min_bytes);
+  std::span<uint8_t> Room(size_t min_bytes) {
+    if (is_closed_ || slab_ == slabs_.size() || kSlabBytes - used_bytes_ < min_bytes) return NextSlab(min_bytes);
+    return {slabs_[slab_].get() + used_bytes_, kSlabBytes - used_bytes_};
+  }
 
   // The first `bytes` of the last Room are in use until the turn's end.
-  void Commit(size_t bytes);
+  void Commit(size_t bytes) {
+    Check(bytes <= kSlabBytes - used_bytes_, "more was committed than there was room");
+    used_bytes_ += bytes;
+  }
 
   // Keeps a buffer that views may still point into alive until the turn's end.
   void Retire(std::unique_ptr<uint8_t[]> buffer);
@@ -43,6 +51,7 @@ class ReadBuffers {
   void EndTurn();
 
  private:
+  std::span<uint8_t> NextSlab(size_t min_bytes);
   std::span<uint8_t> Short() {
     was_short_ = true;
     return {};

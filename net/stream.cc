@@ -148,8 +148,9 @@ class Stream::Io {
   void End(absl::Status why);
   void WatchForBreak();
 
-  // Writes what the system takes at once and returns how many bytes that were.
-  size_t TryWrite(std::span<const std::span<const uint8_t>> slices);
+  // Writes what the system takes at once, and takes that off the front of `slices`. Returns how many bytes of the first
+  // slice that is left were taken, too.
+  size_t TryWrite(std::span<const std::span<const uint8_t>>& slices);
   void StartWrite();
   void OnWritten(int result);
   void FailWrite(int result);
@@ -278,40 +279,40 @@ void Stream::Io::WatchForBreak() {
 void Stream::Io::Write(std::span<const std::span<const uint8_t>> slices) {
   if (shutdown_ || write_error_ != 0) return;
   size_t taken_bytes = in_flight_.empty() ? TryWrite(slices) : 0;
-  if (write_error_ != 0) return;
-  for (const std::span<const uint8_t> slice : slices) {
-    const size_t skip = std::min(taken_bytes, slice.size());
-    taken_bytes -= skip;
-    pending_.Append(slice.subspan(skip));
-  }
+  if (slices.empty() || write_error_ != 0) return;
+  for (const std::span<const uint8_t> slice : slices) pending_.Append(slice.subspan(std::exchange(taken_bytes, 0)));
   if (in_flight_.empty() && !pending_.empty()) StartWrite();
 }
 
-size_t Stream::Io::TryWrite(std::span<const std::span<const uint8_t>> slices) {
+size_t Stream::Io::TryWrite(std::span<const std::span<const uint8_t>>& slices) {
   uv_buf_t buffers[IOV_MAX];
-  size_t total_bytes = 0;
-  for (size_t next = 0; next < slices.size();) {
-    unsigned count = 0;
+  while (!slices.empty()) {
+    const auto count = static_cast<unsigned>(std::min<size_t>(slices.size(), IOV_MAX));
     size_t offered_bytes = 0;
-    for (; next < slices.size() && count < IOV_MAX; ++next) {
-      if (slices[next].empty()) continue;
+    for (unsigned i = 0; i < count; ++i) {
       // libuv's buffers serve reading and writing alike; these are only read.
-      buffers[count].base = const_cast<char*>(reinterpret_cast<const char*>(slices[next].data()));
-      buffers[count].len = slices[next].size();
-      offered_bytes += slices[next].size();
-      ++count;
+      buffers[i].base = const_cast<char*>(reinterpret_cast<const char*>(slices[i].data()));
+      buffers[i].len = slices[i].size();
+      offered_bytes += slices[i].size();
     }
-    if (count == 0) break;
     const int result = uv_try_write(&uv_.stream, buffers, count);
-    if (result == UV_EAGAIN) break;
+    if (result == UV_EAGAIN) return 0;
     if (result < 0) {
       FailWrite(result);
-      break;
+      return 0;
     }
-    total_bytes += static_cast<size_t>(result);
-    if (static_cast<size_t>(result) < offered_bytes) break;
+    auto taken_bytes = static_cast<size_t>(result);
+    if (taken_bytes == offered_bytes) {
+      slices = slices.subspan(count);
+      continue;
+    }
+    while (taken_bytes >= slices.front().size()) {
+      taken_bytes -= slices.front().size();
+      slices = slices.subspan(1);
+    }
+    return taken_bytes;
   }
-  return total_bytes;
+  return 0;
 }
 
 void Stream::Io::StartWrite() {

@@ -81,7 +81,7 @@ class Daemon {
   size_t put_off_bytes_ = 0;
   std::vector<ConnectionId> readers_of_much_;  // in this turn
   uint32_t work_in_turn_ = 0;
-  absl::flat_hash_map<ConnectionId, std::unique_ptr<Link>> links_;
+  absl::flat_hash_map<ConnectionId, std::unique_ptr<Link>, ConnectionIdHash> links_;
   std::vector<Link*> written_;  // in this turn
   std::function<void()> stopped_;
 };

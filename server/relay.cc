@@ -365,7 +365,7 @@ void Relay::Settle(Session& session) {
 }
 
 bool Relay::IsDone(const Session& session) const {
-  return session.is_live() && (session.is_leaving || is_draining_) && session.exchanges == 0 &&
+  return (session.is_leaving || is_draining_) && session.is_live() && session.exchanges == 0 &&
          session.unsent_bytes == 0;
 }
 

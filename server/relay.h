@@ -159,7 +159,7 @@ class Relay {
   registry::Registry registry_;
   Exchanges exchanges_;
   SendQueues send_queues_;
-  absl::flat_hash_map<ConnectionId, std::unique_ptr<Session>> sessions_;
+  absl::flat_hash_map<ConnectionId, std::unique_ptr<Session>, ConnectionIdHash> sessions_;
   ConnectionId last_id_ = 0;
   uint32_t live_ = 0;             // of the sessions
   uint32_t unauthenticated_ = 0;  // of the live ones

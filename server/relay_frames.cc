@@ -113,6 +113,12 @@ End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
 }
 
 void Relay::RefillTokens(Session& session) {
+  // Nearly always all is there.
+  if (limits_.frames_per_second == 0 && session.control_tokens >= limits_.control_frame_burst &&
+      session.reset_tokens >= limits_.reset_burst) {
+    session.tokens_at = now_;
+    return;
+  }
   const double seconds = std::chrono::duration<double>(now_ - session.tokens_at).count();
   session.tokens_at = now_;
   const double frames = limits_.frames_per_second;

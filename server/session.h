@@ -23,6 +23,11 @@ namespace relay::server {
 // Never used again, so that what comes late for a connection finds nothing.
 using ConnectionId = uint64_t;
 
+// The server counts connections itself, so nobody can choose ids that collide.
+struct ConnectionIdHash {
+  size_t operator()(ConnectionId id) const { return id * 0x9e3779b97f4a7c15; }
+};
+
 struct Session;
 
 // A client where it is joined. Owned by the slot table of its session.
