@@ -281,6 +281,28 @@ void WriteInspect(const std::filesystem::path& directory) {
         Bytes({kPrefaced, 0, 100}) + joined + Bytes({248, 24}) + server::EndFrame(flag::kRequest, 1, Id(2)));
 }
 
+// Segments: who, flags, number, acknowledged, bytes.
+void WriteCapture(const std::filesystem::path& directory) {
+  constexpr int kAck = 0x10;
+  Write(directory, "in_order", Bytes({0, 0, 2, 0, 0, 0, 1, 0x12, 0, 1, 0, 0, kAck, 1, 1, 20, 0, kAck, 21, 1, 63}));
+  Write(directory, "shuffled", Bytes({0, 0, kAck, 40, 1, 20, 0, kAck, 0, 1, 10, 0, kAck, 5, 1, 40, 1, kAck, 0, 60, 0}));
+  Write(directory, "ends_in_a_hole",
+        Bytes({0, 0, kAck, 0, 1, 9, 0, kAck, 99, 1, 9, 0, 0x11, 120, 1, 0, 1, 4, 0, 0, 0}));
+  Write(directory, "cut_and_far",
+        Bytes({0, 64, kAck, 0, 1, 9, 9, 128, kAck, 64, 1, 9, 128, kAck, 65, 1, 9, 0, kAck, 1, 1, 9}));
+  const std::string ip = Bytes({0x45, 0, 0, 41, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2});
+  const std::string tcp = Bytes({1, 0, 28, 252, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, kAck, 0, 0, 0, 0, 0, 0});
+  Write(directory, "raw_packet", Bytes({1, 2, 41}) + ip + tcp + "R");
+  Write(directory, "ethernet_packet", Bytes({1, 1, 55}) + "twelve bytes" + Bytes({8, 0}) + ip + tcp + "R");
+  const std::string file =
+      Bytes({0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 101, 0, 0, 0});
+  Write(directory, "pcap",
+        Bytes({2}) + file + Bytes({1, 0, 0, 0, 1, 0, 0, 0, 41, 0, 0, 0, 41, 0, 0, 0}) + ip + tcp + "R");
+  Write(directory, "pcapng", Bytes({2,   0x0a, 0x0d, 0x0d, 0x0a, 28,  0,   0,   0,  0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0,
+                                    255, 255,  255,  255,  255,  255, 255, 255, 28, 0,    0,    0,    1,    0, 0, 0, 20,
+                                    0,   0,    0,    101,  0,    0,   0,   0,   0,  4,    0,    20,   0,    0, 0}));
+}
+
 }  // namespace
 }  // namespace relay::fuzz
 
@@ -295,5 +317,6 @@ int main(int argc, char** argv) {
   relay::fuzz::WriteConfig(std::filesystem::path(argv[1]) / "config");
   relay::fuzz::WriteChannelName(std::filesystem::path(argv[1]) / "channel_name");
   relay::fuzz::WriteInspect(std::filesystem::path(argv[1]) / "inspect");
+  relay::fuzz::WriteCapture(std::filesystem::path(argv[1]) / "capture");
   return 0;
 }

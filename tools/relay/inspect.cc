@@ -9,22 +9,29 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "net/address.h"
+#include "proto/channel_name.h"
 #include "proto/messages.h"
 #include "tools/inspect/byte_input.h"
+#include "tools/inspect/capture.h"
 #include "tools/inspect/decoder.h"
 #include "tools/inspect/filter.h"
 #include "tools/inspect/hex.h"
 #include "tools/inspect/json_sink.h"
+#include "tools/inspect/live.h"
 #include "tools/inspect/output.h"
+#include "tools/inspect/pcapng_writer.h"
 #include "tools/inspect/proxy.h"
 #include "tools/inspect/raw.h"
+#include "tools/inspect/read_progress.h"
 #include "tools/inspect/requests_sink.h"
 #include "tools/inspect/summary_sink.h"
+#include "tools/inspect/tee.h"
 #include "tools/inspect/text_sink.h"
 #include "tools/inspect/timeline_sink.h"
 #include "tools/relay/command_line.h"
@@ -37,6 +44,7 @@ namespace relay::tools {
 namespace {
 
 constexpr std::string_view kHelp = R"(usage: relay inspect --listen URL --to URL [OPTION]...
+       relay inspect --live URL [OPTION]...
        relay inspect FILE... [OPTION]...
 
 Shows every frame that passes, or has passed, between clients and a relay.
@@ -45,8 +53,15 @@ where frames come from
   --listen URL --to URL  a proxy: clients connect to the one, and every byte goes
                          to the other and back as it came. Who stops reading
                          what is shown stops the traffic
-  FILE                   the bytes of one direction as they passed; '-' is stdin.
-                         Two files: both directions of one connection
+  --live URL             what a relay that runs with --allow-observers mirrors.
+                         Who reads slowly loses frames, told as a count
+    --channel CHANNEL    of this channel alone
+    --client ID            this client
+    --request ID           this request
+    --snap-bytes N       so much of each payload [256]
+  FILE                   a pcap or pcapng; or the bytes of one direction as they
+                         passed; '-' is stdin. Two files: both directions of one
+                         connection
   --hex                  FILE is a hex dump, pasted from a terminal
 
 what is shown
@@ -63,6 +78,8 @@ what is shown
                          bytes>4K'. The names are those of --json; ~ contains,
                          metadata.KEY is one of them, a name alone asks for it
   --resync               behind damage, look for the next header
+  --write FILE           all of it, shown or not, as a pcapng, which relay inspect,
+                         Wireshark and tshark open
 
 how
   --time relative|delta|clock  since the first frame, since the one before, or
@@ -85,6 +102,12 @@ struct Arguments {
   std::vector<std::string> files;
   std::string listen;
   std::string to;
+  std::string live;
+  std::string channel;
+  std::string client;
+  std::string request;
+  uint32_t snap_bytes = 256;
+  std::string write;
   std::string times = "relative";
   std::string colour = "auto";
   size_t width = 0;
@@ -116,6 +139,25 @@ absl::StatusOr<std::unique_ptr<inspect::ByteInput>> BytesOfHex(inspect::ByteInpu
   return inspect::ByteInput::OfBytes(input.name(), *std::move(bytes));
 }
 
+absl::StatusOr<std::unique_ptr<inspect::Source>> OpenLive(const Arguments& arguments) {
+  inspect::LiveOptions options;
+  const auto server = net::ParseAddress(arguments.live);
+  if (!server.ok()) return server.status();
+  options.server = *server;
+  options.snap_bytes = arguments.snap_bytes;
+  if (!arguments.channel.empty()) {
+    if (const absl::Status name = proto::CheckChannelName(arguments.channel); !name.ok()) return name;
+    options.channel = proto::ChannelId(arguments.channel);
+  }
+  for (const auto& [text, id, flag] : {std::tuple(&arguments.client, &options.client, "--client"),
+                                       std::tuple(&arguments.request, &options.request, "--request")}) {
+    if (text->empty()) continue;
+    *id = proto::ParseUuid(*text);
+    if (!id->has_value()) return absl::InvalidArgumentError(std::string(flag) + ": '" + *text + "' is not a UUID");
+  }
+  return inspect::OpenLive(options);
+}
+
 absl::StatusOr<std::unique_ptr<inspect::Source>> OpenSource(const Arguments& arguments) {
   if (!arguments.listen.empty()) {
     const auto listen = net::ParseAddress(arguments.listen);
@@ -129,6 +171,7 @@ absl::StatusOr<std::unique_ptr<inspect::Source>> OpenSource(const Arguments& arg
     PrintError("relay inspect: " + net::ToString((*proxy)->address()) + " to " + net::ToString(*to) + "\n");
     return std::unique_ptr<inspect::Source>(*std::move(proxy));
   }
+  if (!arguments.live.empty()) return OpenLive(arguments);
   std::vector<std::unique_ptr<inspect::ByteInput>> inputs;
   for (const std::string& path : arguments.files) {
     auto input = inspect::ByteInput::Open(path);
@@ -138,6 +181,11 @@ absl::StatusOr<std::unique_ptr<inspect::Source>> OpenSource(const Arguments& arg
       if (!input.ok()) return input.status();
     }
     inputs.push_back(*std::move(input));
+  }
+  if (inputs.size() == 1) {
+    const auto first_bytes = inputs[0]->Peek(inspect::kCaptureMagicBytes);
+    if (!first_bytes.ok()) return first_bytes.status();
+    if (inspect::IsCapture(*first_bytes)) return inspect::OpenCapture(std::move(inputs[0]));
   }
   return inspect::RawSource::Open(std::move(inputs));
 }
@@ -175,9 +223,12 @@ std::unique_ptr<inspect::Sink> MakeSink(const Arguments& arguments, inspect::Out
 // "" where the options fit each other.
 std::string WhatDoesNotFit(const Arguments& arguments) {
   if (arguments.listen.empty() != arguments.to.empty()) return "--listen and --to go together";
-  if (!arguments.listen.empty() && !arguments.files.empty()) return "a FILE and --listen: one of them is read";
-  if (arguments.listen.empty() && arguments.files.empty())
-    return "where do frames come from: a FILE, or --listen and --to?";
+  const int sources = static_cast<int>(!arguments.listen.empty()) + static_cast<int>(!arguments.live.empty()) +
+                      static_cast<int>(!arguments.files.empty());
+  if (sources > 1) return "a FILE, --listen, --live: one of them is read";
+  if (sources == 0) return "where do frames come from: a FILE, --live, or --listen and --to?";
+  const bool is_of_live = !arguments.channel.empty() || !arguments.client.empty() || !arguments.request.empty();
+  if (is_of_live && arguments.live.empty()) return "--channel, --client and --request go with --live; see --filter";
   if (arguments.is_hex && arguments.files.empty()) return "--hex is how a FILE is read";
   const int views = static_cast<int>(arguments.shows_requests) + static_cast<int>(arguments.shows_summary) +
                     static_cast<int>(!arguments.timeline.empty());
@@ -196,6 +247,12 @@ int Inspect(int argc, const char* const* argv) {
   app.add_option("FILE", arguments.files)->expected(0, 2);
   app.add_option("--listen", arguments.listen);
   app.add_option("--to", arguments.to);
+  app.add_option("--live", arguments.live);
+  app.add_option("--channel", arguments.channel);
+  app.add_option("--client", arguments.client);
+  app.add_option("--request", arguments.request);
+  app.add_option("--snap-bytes", arguments.snap_bytes);
+  app.add_option("--write", arguments.write);
   app.add_option("--time", arguments.times)->check(CLI::IsMember({"relative", "delta", "clock"}));
   app.add_option("--color,--colour", arguments.colour)->check(CLI::IsMember({"auto", "always", "never"}));
   app.add_option("--width", arguments.width)->check(CLI::Range(size_t{40}, size_t{1000}));
@@ -242,8 +299,21 @@ int Inspect(int argc, const char* const* argv) {
   if (filter.has_value()) filtered.emplace(*std::move(filter), *shown);
   inspect::Sink& sink = filtered.has_value() ? static_cast<inspect::Sink&>(*filtered) : *shown;
   inspect::Decoder decoder(sink, arguments.resyncs);
-  const absl::Status read = (*source)->Run(decoder);
-  const absl::Status written = decoder.Finish();
+  inspect::Tap* tap = &decoder;
+  std::unique_ptr<inspect::Tap> file;
+  std::optional<inspect::Tee> tee;
+  if (!arguments.write.empty()) {
+    auto created = inspect::CreatePcapng(arguments.write);
+    if (!created.ok()) return Fail(created.status());
+    file = *std::move(created);
+    tap = &tee.emplace(*tap, *file);
+  }
+  std::optional<inspect::ReadProgress> progress;
+  if (!arguments.files.empty() && isatty(STDERR_FILENO) != 0 && isatty(STDOUT_FILENO) == 0) {
+    tap = &progress.emplace(**source, *tap, [&decoder] { return decoder.totals().frames; });
+  }
+  const absl::Status read = (*source)->Run(*tap);
+  const absl::Status written = tap->Finish();
   if (!read.ok()) return Fail(read);
   if (!written.ok()) return Fail(written);
   return arguments.is_strict && !decoder.totals().is_clean() ? 1 : kExitOk;

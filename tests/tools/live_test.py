@@ -1,0 +1,115 @@
+"""relay inspect --live: a relay mirrors what passes, and tells what an observer that reads slowly has lost."""
+
+import collections
+import json
+import os
+import re
+import signal
+import unittest
+
+import harness
+from harness import RelayTest
+
+
+class LiveTest(RelayTest):
+    relayd_flags = ("--allow-observers", "--observer-queue-bytes", "64KiB")
+
+    def observer(self, *arguments):
+        """Writes what it is shown to a file."""
+        # A file: stdout that nobody reads would hold it up.
+        path = self.path("observed")
+        with open(path, "ab") as out:
+            process = self.relay("inspect", "--live", self.server, "--json", *arguments, stdout=out)
+        process.path = path
+        return process
+
+    def objects(self, observer):
+        observer.signal(signal.SIGINT)
+        self.assertEqual(observer.wait(), 0)
+        with open(observer.path, "rb") as file:
+            return [json.loads(line) for line in file]
+
+    def wait_until_it_observes(self, observer, channel):
+        """Sends requests until one of them is seen."""
+        while os.path.getsize(observer.path) == 0:
+            self.send(channel, "--require-receiver")
+
+    def metrics(self, relayd):
+        relayd.signal(signal.SIGUSR1)
+        line = relayd.wait_for("event=metrics.*frames_mirrored=").string
+        return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", line)}
+
+    def test_shows_an_exchange_from_both_its_sides(self):
+        observer = self.observer()
+        self.wait_until_it_observes(observer, "other")
+        worker = self.worker("shout", "--exec", "tr a-z A-Z")
+        self.assertEqual(self.send("shout", "--method", "up", body=b"hello").out, b"HELLO")
+        self.interrupt(worker)
+        worker.wait()
+        frames = [it for it in self.objects(observer) if "type" in it and it.get("channel") == "shout"]
+        request = next(it["request"] for it in frames if it["type"] == "START")
+        passed = [(it["type"], it["flags"], it["direction"]) for it in frames if it.get("request") == request]
+        starts = [it for it in passed if it[0] == "START"]
+        self.assertEqual([it[2] for it in starts], ["to_server", "to_client", "to_server", "to_client"], passed)
+        self.assertEqual({it["method"] for it in frames if it["type"] == "START" and "REQUEST" in it["flags"]}, {"up"})
+        self.assertNotIn("violation", {key for it in frames for key in it})
+
+    def test_shows_a_channel_alone(self):
+        observer = self.observer("--channel", "wanted")
+        self.wait_until_it_observes(observer, "wanted")
+        self.send("other", "--require-receiver")
+        self.send("wanted", "--require-receiver")
+        frames = [it for it in self.objects(observer) if "type" in it]
+        self.assertEqual({it.get("channel") for it in frames}, {"wanted"})
+
+    def test_never_shows_a_takeover_key(self):
+        observer = self.observer("-v")
+        self.wait_until_it_observes(observer, "any")
+        joins = [it for it in self.objects(observer) if it.get("type") == "JOIN"]
+        self.assertTrue(joins)
+        for join in joins:
+            self.assertEqual(join["key_bytes"], 16)
+            self.assertIn("00" * 16, join["payload_hex"])
+
+    def test_of_100000_frames_a_slow_observer_is_told_what_it_lost(self):
+        relayd = self.start([harness.RELAYD, "--listen", "tcp://127.0.0.1:0", *self.relayd_flags])
+        self.server = relayd.stdout.readline().decode().split()[1]
+        observer = self.observer()
+        self.wait_until_it_observes(observer, "any")
+        observer.signal(signal.SIGSTOP)
+        # Each is refused at once: a frame each way, and nobody waits for the observer.
+        load = self.relay("send", "any", "--require-receiver", "--repeat", "50000", "--concurrency", "64").result()
+        self.assertIn("50000", load.err)
+        observer.signal(signal.SIGCONT)
+        lost = 0
+        while lost == 0 or lost != self.told_lost(observer):
+            lost = self.metrics(relayd)["mirrors_lost"]
+        self.assertGreater(lost, 0)
+        objects = self.objects(observer)
+        kinds = collections.Counter(it["kind"] for it in objects)
+        metrics = self.metrics(relayd)
+        self.assertGreater(metrics["frames_mirrored"] + metrics["mirrors_lost"], 100000)
+        # What was mirrored was shown: frames, connections' beginnings and ends, and counts of what was lost alone.
+        shown = kinds["frame"] + sum("client_address" in it for it in objects) + kinds["close"] // 2
+        self.assertLessEqual(shown, metrics["frames_mirrored"])
+        self.assertLessEqual(metrics["frames_mirrored"], shown + kinds["lost"])
+
+    def told_lost(self, observer):
+        with open(observer.path, "rb") as file:
+            lines = [line for line in file if line.startswith(b'{"kind":"lost"') and line.endswith(b"}\n")]
+        return sum(json.loads(line)["frames"] for line in lines)
+
+    def test_reaching_no_relay_and_one_that_allows_none(self):
+        self.assertEqual(self.relay("inspect", "--live", "tcp://127.0.0.1:1").result().code, harness.UNAVAILABLE)
+        closed = self.start_relayd("tcp://127.0.0.1:0").address
+        result = self.relay("inspect", "--live", closed).result()
+        self.assertEqual(result.code, 17, result)
+        self.assertIn("does not allow observers", result.err)
+
+    def test_an_id_that_is_none_is_refused(self):
+        result = self.relay("inspect", "--live", self.server, "--request", "7").result()
+        self.assertEqual(result.code, harness.INVALID_ARGUMENT, result)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,27 @@
+// pcap and pcapng, read by libpcap: packets, segments, connections, one packet at a time.
+
+#ifndef RELAY_TOOLS_INSPECT_CAPTURE_H_
+#define RELAY_TOOLS_INSPECT_CAPTURE_H_
+
+#include <cstddef>
+#include <memory>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "tools/inspect/byte_input.h"
+#include "tools/inspect/source.h"
+
+namespace relay::inspect {
+
+// How many bytes IsCapture looks at.
+inline constexpr size_t kCaptureMagicBytes = 4;
+
+// Whether a file that begins so is a pcap, of either order of bytes and either unit of time, or a pcapng.
+bool IsCapture(std::string_view first_bytes);
+
+// INVALID_ARGUMENT where the file's header is broken, or its link layer unknown.
+absl::StatusOr<std::unique_ptr<Source>> OpenCapture(std::unique_ptr<ByteInput> input);
+
+}  // namespace relay::inspect
+
+#endif  // RELAY_TOOLS_INSPECT_CAPTURE_H_
