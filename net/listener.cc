@@ -105,6 +105,7 @@ class Listener::Accepting : public CallHandle<uv_poll_t> {
   }
 
   void AcceptReady() {
+    loop_.Now();  // the turn has begun
     for (int i = 0; i < kAcceptsPerTurn && !closed_; ++i) {
       if (!AcceptOne()) return;
     }

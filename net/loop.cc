@@ -1,5 +1,6 @@
 #include "net/loop.h"
 
+#include <algorithm>
 #include <csignal>
 #include <mutex>
 #include <utility>
@@ -16,6 +17,8 @@ void IgnoreSigpipe() {
     CheckUv(sigaction(SIGPIPE, &action, nullptr) == 0 ? 0 : UV_EINVAL, "sigaction SIGPIPE");
   }
 }
+
+absl::Time Clock() { return absl::UnixEpoch() + absl::Nanoseconds(uv_hrtime()); }
 
 }  // namespace
 
@@ -68,7 +71,7 @@ void Loop::Stop() {
 }
 
 absl::Time Loop::Now() {
-  if (!now_.has_value()) now_ = absl::UnixEpoch() + absl::Nanoseconds(uv_hrtime());
+  if (!now_.has_value()) now_ = Clock();
   return *now_;
 }
 
@@ -77,6 +80,7 @@ void Loop::SetTurnEnd(std::function<void()> turn_end) { turn_end_ = std::move(tu
 void Loop::EndTurn() {
   if (turn_end_) turn_end_();
   read_buffers_.EndTurn();
+  if (now_.has_value()) longest_turn_ = std::max(longest_turn_, Clock() - *now_);
   now_.reset();
   ++turn_;
 }

@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -45,6 +46,10 @@ class Loop {
   // the rest of it.
   absl::Time Now();
 
+  // The longest time from what woke a turn to its end since this was last called. A time in which the system let others
+  // run counts, too.
+  absl::Duration TakeLongestTurn() { return std::exchange(longest_turn_, absl::ZeroDuration()); }
+
   // Called once in each turn, after everything ready was read and before the loop waits. What was read in the turn is
   // valid until it returns.
   void SetTurnEnd(std::function<void()> turn_end);
@@ -74,6 +79,7 @@ class Loop {
   ReadBuffers read_buffers_;
   std::optional<absl::Time> now_;
   uint64_t turn_ = 0;
+  absl::Duration longest_turn_;
   bool ending_run_ = false;  // In the last turn's end, where a Stop() must not reach into the next Run().
   SoonLink soon_;
 };

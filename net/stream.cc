@@ -232,6 +232,7 @@ void Stream::Io::StopReading() {
 }
 
 void Stream::Io::GiveRoom(uv_buf_t* buffer) {
+  loop_.Now();  // the turn has begun
   if (read_turn_ != loop_.turn()) {
     read_turn_ = loop_.turn();
     read_in_turn_bytes_ = 0;

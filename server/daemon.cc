@@ -240,12 +240,13 @@ void Daemon::LogMetrics(uint64_t log_lines_lost) {
       "requests_offered={} requests_accepted={} requests_refused={} requests_ended={} assignments={} redeliveries={} "
       "extensions={} "
       "frames_read={} frames_forwarded={} put_off={} late_frames={} unknown_frames={} frames_mirrored={} "
-      "mirrors_lost={} log_lines_lost={}",
+      "mirrors_lost={} longest_turn_us={} log_lines_lost={}",
       relay_.connection_count(), relay_.client_count(), relay_.channel_count(), metrics.exchanges_live,
       metrics.held_bytes, metrics.connections_opened, metrics.requests_offered, metrics.requests_accepted,
       metrics.requests_refused, metrics.requests_ended, metrics.assignments, metrics.redeliveries, metrics.extensions,
       metrics.frames_read, metrics.frames_forwarded, metrics.put_off, metrics.late_frames, metrics.unknown_frames,
-      metrics.frames_mirrored, metrics.mirrors_lost, log_lines_lost);
+      metrics.frames_mirrored, metrics.mirrors_lost, absl::ToInt64Microseconds(loop_.TakeLongestTurn()),
+      log_lines_lost);
   std::string ends;
   for (size_t i = 0; i < kEndCount; ++i) {
     if (metrics.ends[i] == 0) continue;

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "cores.h"
 #include "process.h"
 #include "wire.h"
 
@@ -79,8 +80,8 @@ class Pair::Peer {
   std::string in_;
 };
 
-Pair::Pair(uint16_t port, double requests_per_second)
-    : port_(port), requests_per_second_(requests_per_second), thread_([this] { Run(); }) {
+Pair::Pair(uint16_t port, double requests_per_second, std::optional<int> core)
+    : port_(port), requests_per_second_(requests_per_second), core_(core), thread_([this] { Run(); }) {
   ready_.wait(false);
 }
 
@@ -108,6 +109,10 @@ std::string Pair::Stop() {
 
 void Pair::Run() {
   prctl(PR_SET_TIMERSLACK, 1000UL);
+  if (core_.has_value()) {
+    Pin(0, *core_);
+    MakeUrgent();
+  }
   Peer sender(port_);
   Peer receiver(port_);
   const Id channel = MakeId(kKind, 0);

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -26,7 +27,8 @@ struct Latency {
 // Thread-safe; a thread of its own drives both.
 class Pair {
  public:
-  Pair(uint16_t port, double requests_per_second);
+  // `core`: that it is kept to, and there runs before all others that the system lets it.
+  Pair(uint16_t port, double requests_per_second, std::optional<int> core);
   // Stop().
   ~Pair();
   Pair(const Pair&) = delete;
@@ -47,6 +49,7 @@ class Pair {
 
   const uint16_t port_;
   const double requests_per_second_;
+  const std::optional<int> core_;
   std::mutex mutex_;
   std::vector<double> latencies_us_;  // guarded by mutex_
   std::string fault_;                 // written by the thread, read once it has ended

@@ -146,6 +146,20 @@ size_t Relayd::RssBytes() const { return StatusBytes("VmRSS:"); }
 size_t Relayd::PeakRssBytes() const { return StatusBytes("VmHWM:"); }
 void Relayd::ForgetPeak() const { std::ofstream("/proc/" + std::to_string(pid_) + "/clear_refs") << "5"; }
 
+uint64_t Relayd::TakeLongestTurnUs() {
+  const off_t before = lseek(log_, 0, SEEK_END);
+  kill(pid_, SIGUSR1);
+  const auto is_there = [&] {
+    const off_t size = lseek(log_, 0, SEEK_END);
+    return size > before && Tail(log_, size - before).find(" event=ends") != std::string::npos;
+  };
+  for (int ms = 0; !is_there(); ++ms) {
+    if (ms > 30'000) Die("relayd does not say its counts");
+    usleep(1000);
+  }
+  return Counts()["longest_turn_us"];
+}
+
 int Relayd::Stop() {
   int status = 0;
   kill(pid_, SIGTERM);

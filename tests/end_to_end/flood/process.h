@@ -37,6 +37,9 @@ class Relayd {
   size_t PeakRssBytes() const;
   void ForgetPeak() const;
 
+  // The longest turn of its loop since the last call, in us, as it says itself.
+  uint64_t TakeLongestTurnUs();
+
   // SIGTERM, then the exit code, or minus the signal that ended it. Call once.
   int Stop();
   // How often each named end was reached, and every other count; from the log, after Stop.
