@@ -20,7 +20,7 @@ namespace relay::net {
 namespace {
 
 // Bounds how long newcomers keep a turn from those who are connected.
-constexpr int kAcceptsPerTurn = 8;
+constexpr int kAcceptsPerTurn = 4;
 // Long enough not to spin, short enough not to be noticed beside whatever took the descriptors.
 constexpr absl::Duration kRest = absl::Milliseconds(100);
 

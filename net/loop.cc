@@ -38,6 +38,12 @@ absl::StatusOr<std::unique_ptr<Loop>> Loop::Create() {
                            [](uv_prepare_t* handle) { static_cast<Loop*>(handle->data)->EndTurn(); }),
           "uv_prepare_start");
   uv_unref(reinterpret_cast<uv_handle_t*>(&loop->turn_end_handle_));
+  CheckUv(uv_check_init(&loop->uv_, &loop->polled_handle_), "uv_check_init");
+  loop->polled_handle_.data = loop.get();
+  CheckUv(
+      uv_check_start(&loop->polled_handle_, [](uv_check_t* handle) { static_cast<Loop*>(handle->data)->OnPolled(); }),
+      "uv_check_start");
+  uv_unref(reinterpret_cast<uv_handle_t*>(&loop->polled_handle_));
   CheckUv(uv_idle_init(&loop->uv_, &loop->soon_handle_), "uv_idle_init");
   loop->soon_handle_.data = loop.get();
   return loop;
@@ -46,6 +52,7 @@ absl::StatusOr<std::unique_ptr<Loop>> Loop::Create() {
 Loop::~Loop() {
   if (uv_.data == nullptr) return;
   uv_close(reinterpret_cast<uv_handle_t*>(&turn_end_handle_), nullptr);
+  uv_close(reinterpret_cast<uv_handle_t*>(&polled_handle_), nullptr);
   uv_close(reinterpret_cast<uv_handle_t*>(&soon_handle_), nullptr);
   uv_walk(
       &uv_,
@@ -82,7 +89,13 @@ void Loop::EndTurn() {
   read_buffers_.EndTurn();
   if (now_.has_value()) longest_turn_ = std::max(longest_turn_, Clock() - *now_);
   now_.reset();
+  has_polled_ = false;
   ++turn_;
+}
+
+void Loop::OnPolled() {
+  has_polled_ = true;
+  if (uv_is_active(reinterpret_cast<const uv_handle_t*>(&soon_handle_)) != 0) RunSoon();
 }
 
 void Loop::RunSoon() {
@@ -94,12 +107,17 @@ void Loop::RunSoon() {
   due.previous = std::exchange(soon_.previous, &soon_);
   due.next->previous = &due;
   due.previous->next = &due;
+  goes_on_ = true;
+  EndTurn();
+  goes_on_ = false;
+  runs_put_off_ = true;
   while (due.next != &due) {
     auto* soon = static_cast<Soon*>(due.next);
     soon->Cancel();
     const auto call = soon->call_;
     (*call)();
   }
+  runs_put_off_ = false;
 }
 
 Soon::Soon(Loop& loop, std::function<void()> call)
@@ -110,8 +128,7 @@ Soon::~Soon() { Cancel(); }
 void Soon::Schedule() {
   if (scheduled()) return;
   if (uv_is_active(reinterpret_cast<const uv_handle_t*>(&loop_.soon_handle_)) == 0) {
-    CheckUv(uv_idle_start(&loop_.soon_handle_, [](uv_idle_t* handle) { static_cast<Loop*>(handle->data)->RunSoon(); }),
-            "uv_idle_start");
+    CheckUv(uv_idle_start(&loop_.soon_handle_, [](uv_idle_t*) {}), "uv_idle_start");
   }
   previous = loop_.soon_.previous;
   next = &loop_.soon_;

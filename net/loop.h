@@ -1,6 +1,7 @@
-// One libuv loop: the thread that runs it owns everything that hangs on it. A turn of the loop is: timers that are due,
-// what was put off with Soon, the turn's end, then waiting for and reading whatever is ready. Owners queue what they
-// have to say during a turn and write it at its end, one gathered write for each connection.
+// One libuv loop: the thread that runs it owns everything that hangs on it. A turn of the loop is: waiting for and
+// reading whatever is ready, timers that are due, the turn's end. What was put off with Soon is a turn of its own
+// behind the next reading, so that what was read needs not wait for it. Owners queue what they have to say during a
+// turn and write it at its end, one gathered write for each connection.
 //
 // libuv writes without MSG_NOSIGNAL, so the first Loop of a process ignores SIGPIPE if its action is the default one.
 // An ignored signal stays ignored in programs that the process starts: whoever forks restores SIG_DFL in the child.
@@ -54,6 +55,14 @@ class Loop {
   // valid until it returns.
   void SetTurnEnd(std::function<void()> turn_end);
 
+  // In a turn's end. Whether the loop has looked for what is ready since the end before it.
+  bool has_polled() const { return has_polled_; }
+  // In a turn's end. Whether what was put off runs now, before the loop looks again for what is ready.
+  bool goes_on() const { return goes_on_; }
+
+  // Whether what was put off runs.
+  bool runs_put_off() const { return runs_put_off_; }
+
   // For the classes of net/.
   uv_loop_t* uv() { return &uv_; }
   ReadBuffers& read_buffers() { return read_buffers_; }
@@ -70,21 +79,27 @@ class Loop {
 
   Loop() = default;
   void EndTurn();
+  void OnPolled();
   void RunSoon();
 
   uv_loop_t uv_;
   uv_prepare_t turn_end_handle_;
+  uv_check_t polled_handle_;
   uv_idle_t soon_handle_;  // Active while soon_ is not empty, so that the loop does not wait.
   std::function<void()> turn_end_;
   ReadBuffers read_buffers_;
   std::optional<absl::Time> now_;
   uint64_t turn_ = 0;
   absl::Duration longest_turn_;
+  bool has_polled_ = false;
+  bool goes_on_ = false;
+  bool runs_put_off_ = false;
   bool ending_run_ = false;  // In the last turn's end, where a Stop() must not reach into the next Run().
   SoonLink soon_;
 };
 
-// Puts one call off to the next turn, for what must not be called from inside a call of its owner.
+// Puts one call off to a turn of its own behind the next look at what is ready, for what must not be called from inside
+// a call of its owner.
 //
 // Loop thread only. Destroying it cancels.
 class Soon : private Loop::SoonLink {

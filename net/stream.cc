@@ -124,7 +124,7 @@ class Stream::Io {
 
   int Open(int socket, Address::Kind kind);
   void SetHandler(Handler* handler) { handler_ = handler; }
-  void StartReading();
+  void StartReading(bool with_more);
   void StopReading();
   void SetMostReadBytes(size_t bytes) { most_read_bytes_ = std::min(bytes, ReadBuffers::kSlabBytes); }
   void Write(std::span<const std::span<const uint8_t>> slices);
@@ -144,6 +144,7 @@ class Stream::Io {
   void StartUv();
   void GiveRoom(uv_buf_t* buffer);
   void OnRead(ssize_t result);
+  void ReadNow();
   void Present(std::span<uint8_t> bytes);
   void End(absl::Status why);
   void WatchForBreak();
@@ -177,6 +178,7 @@ class Stream::Io {
   size_t most_read_bytes_ = ReadBuffers::kSlabBytes;
   bool reading_ = false;     // As the user wants it.
   bool uv_reading_ = false;  // As libuv has been told; later than reading_ while kept bytes come again first.
+  bool with_more_ = false;   // What is kept waits for what is read next.
   bool presenting_ = false;  // Inside OnBytes.
   bool ended_ = false;
   bool broken_ = false;               // Told so.
@@ -205,14 +207,11 @@ int Stream::Io::Open(int socket, Address::Kind kind) {
   return result;
 }
 
-void Stream::Io::StartReading() {
+void Stream::Io::StartReading(bool with_more) {
   if (reading_ || ended_) return;
   reading_ = true;
-  if (presenting_ || input_.kept_bytes() > 0) {
-    ScheduleSoon();
-  } else {
-    StartUv();
-  }
+  with_more_ = with_more;
+  ScheduleSoon();
 }
 
 void Stream::Io::StartUv() {
@@ -252,6 +251,21 @@ void Stream::Io::OnRead(ssize_t result) {
   } else if (result < 0 && result != UV_ENOBUFS) {
     End(UvError(static_cast<int>(result), "read", peer_));
   }
+}
+
+// Reads what is there without asking the loop for it.
+void Stream::Io::ReadNow() {
+  uv_buf_t room = {};
+  GiveRoom(&room);
+  if (room.len == 0) return;
+  uv_os_fd_t fd = -1;
+  CheckUv(uv_fileno(base(), &fd), "uv_fileno");
+  ssize_t result = 0;
+  do {
+    result = ::read(fd, room.base, room.len);
+  } while (result < 0 && errno == EINTR);
+  if (result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+  OnRead(result > 0 ? result : result == 0 ? UV_EOF : -errno);
 }
 
 void Stream::Io::Present(std::span<uint8_t> bytes) {
@@ -378,10 +392,15 @@ void Stream::Io::OnSoon() {
     if (!std::exchange(broken_, true)) handler_->OnEnd(std::move(why));
     return;
   }
-  if (!reading_ || ended_) return;
-  if (input_.kept_bytes() > 0 && !uv_reading_) Present(input_.Again());
-  // Scheduled again if the handler has stopped and started: what it left comes first once more.
-  if (!closed_ && reading_ && !soon_->scheduled()) StartUv();
+  if (!reading_ || uv_reading_ || ended_) return;
+  if (input_.kept_bytes() > 0 && !with_more_) {
+    Present(input_.Again());
+  } else {
+    ReadNow();
+  }
+  if (closed_ || soon_->scheduled()) return;  // the handler has stopped and started: what it left comes first
+  soon_.reset();
+  if (reading_) StartUv();
 }
 
 void Stream::Io::Close() {
@@ -412,7 +431,11 @@ void Stream::SetHandler(Handler* handler) {
 }
 
 void Stream::StartReading() {
-  if (io_ != nullptr) io_->StartReading();
+  if (io_ != nullptr) io_->StartReading(/*with_more=*/false);
+}
+
+void Stream::ReadOn() {
+  if (io_ != nullptr) io_->StartReading(/*with_more=*/true);
 }
 
 void Stream::StopReading() {

@@ -52,9 +52,12 @@ class Stream {
   // Not owned; outlives the stream or its Close(). Set before StartReading().
   void SetHandler(Handler* handler);
 
-  // At most ReadBuffers::kSlabBytes are read in a turn. What was kept when reading stopped comes again in the next
-  // turn, without new bytes if there are none. Nothing after the input has ended. Both are idempotent.
+  // At most ReadBuffers::kSlabBytes are read in a turn. It begins behind what others have to say in the next turn, with
+  // what was kept when reading stopped, or, where that is nothing, with what has come. Nothing after the input has
+  // ended. Idempotent.
   void StartReading();
+  // The same, but what was kept waits for more to come.
+  void ReadOn();
   void StopReading();
 
   // At most so many bytes are read in a turn; ReadBuffers::kSlabBytes where nothing is said.

@@ -12,12 +12,26 @@
 namespace relay::server {
 namespace {
 
-// What a connection reads at a time whose frames are small: somewhat more than frames_per_turn of them.
-constexpr size_t kFewBytes = 32 * kKiB;
+// What a connection reads at a time whose frames are small.
+constexpr size_t kFewBytes = 16 * kKiB;
+// It reads more at a time whose frames have as many bytes as this.
+constexpr size_t kSparseBytesPerWork = 256;
+// Reading and writing so many bytes takes as long as a small frame.
+constexpr size_t kBytesPerWork = 128;
 // Kept of connections that are put off, all together; past it every connection reads little at a time.
 constexpr size_t kMostPutOffBytes = 4 * kMiB;
 // A turn does so many times the work of one connection before it reads no more.
 constexpr uint32_t kFullSharesPerTurn = 4;
+// What a newcomer is taken to make: its handshake is answered, or it is refused.
+constexpr uint32_t kWorkOfNewcomer = 256;
+// What a connection does beside what everybody says before it is put off: as much as who says little ever does.
+constexpr uint32_t kLittleWork = 64;
+// Of those who were put off, each is taken to make so much at the least.
+constexpr uint32_t kLeastWork = 16;
+// A connection that ends has system calls to itself.
+constexpr size_t kEndsPerTurn = 4;
+// Of what is due, a turn does as much as of one connection's frames, and no less than this.
+constexpr uint32_t kLeastTimeWork = 256;
 
 spdlog::level::level_enum SpdlogLevel(Notice::Level level) {
   switch (level) {
@@ -33,15 +47,15 @@ spdlog::level::level_enum SpdlogLevel(Notice::Level level) {
 
 }  // namespace
 
-// A connection's stream and its name in the core. It reads little at a time until it has shown that what it reads much
-// of makes little work.
+// A connection's stream and its name in the core. It begins as one that was put off, and reads little at a time until
+// it has shown that what it reads much of makes little work.
 class Daemon::Link : public net::Stream::Handler {
  public:
   Link(Daemon& daemon, std::unique_ptr<net::Stream> stream)
       : daemon_(daemon), stream_(std::move(stream)), id_(daemon.relay_.OnOpen(stream_->peer(), daemon.loop_.Now())) {
     stream_->SetHandler(this);
     stream_->SetMostReadBytes(kFewBytes);
-    stream_->StartReading();
+    daemon_.put_off_.push_back(id_);
   }
   ~Link() override { daemon_.put_off_bytes_ -= rest_bytes_; }
 
@@ -59,40 +73,49 @@ class Daemon::Link : public net::Stream::Handler {
   // Reads no more until Resume.
   void PutOff(size_t rest_bytes) {
     if (std::exchange(is_put_off_, true)) return;
+    // Who seldom says much does not wait behind those who always do.
+    (std::exchange(is_light_, false) ? daemon_.put_off_first_ : daemon_.put_off_).push_back(id_);
     stream_->StopReading();
-    stream_->SetMostReadBytes(kFewBytes);
-    reads_few_ = true;
     rest_bytes_ = rest_bytes;
     daemon_.put_off_bytes_ += rest_bytes;
-    daemon_.put_off_.push_back(id_);
   }
 
-  // Returns how much work it made when it was put off.
+  // Goes on behind what the next turn reads. Returns how much work that is going to be, as it was the last time.
   uint32_t Resume() {
     is_put_off_ = false;
     daemon_.put_off_bytes_ -= std::exchange(rest_bytes_, 0);
-    stream_->StartReading();
-    return daemon_.frames_per_turn_ - work_left_;
+    if (work_left_ == 0) {
+      stream_->StartReading();
+    } else {
+      stream_->ReadOn();
+    }
+    return last_work_;
   }
 
   size_t OnBytes(std::span<uint8_t> bytes) override {
+    const uint32_t most = daemon_.frames_per_turn_;
     if (turn_ != daemon_.loop_.turn()) {
       turn_ = daemon_.loop_.turn();
-      work_left_ = daemon_.frames_per_turn_;
+      share_ = daemon_.loop_.runs_put_off() ? most : std::min(most, kLittleWork);
+      work_left_ = share_;
     }
     const uint32_t work_before = work_left_;
     const size_t taken = daemon_.relay_.OnBytes(id_, bytes, daemon_.loop_.Now(), work_left_);
     daemon_.CheckMemory(id_);
     daemon_.OnWork(work_before - work_left_);
-    if (work_left_ == 0) {
+    const uint32_t made = share_ - work_left_;
+    last_work_ = std::max(made, static_cast<uint32_t>(bytes.size() / kBytesPerWork));
+    if (work_left_ == 0 || made > kLittleWork || bytes.size() >= kFewBytes) {
+      const bool is_sparse = bytes.size() / kSparseBytesPerWork > made;
+      stream_->SetMostReadBytes(is_sparse ? net::ReadBuffers::kSlabBytes : kFewBytes);
       PutOff(bytes.size() - taken);
-    } else if (bytes.size() >= kFewBytes) {
-      daemon_.readers_of_much_.push_back(id_);
-      if (std::exchange(reads_few_, false)) stream_->SetMostReadBytes(net::ReadBuffers::kSlabBytes);
+    } else {
+      is_light_ = true;
+      if (made > kLeastWork) daemon_.busy_.push_back(id_);
     }
     return taken;
   }
-  void OnEnd(absl::Status why) override { daemon_.relay_.OnInputEnd(id_, !why.ok(), daemon_.loop_.Now()); }
+  void OnEnd(absl::Status why) override { daemon_.ended_.push_back({id_, !why.ok()}); }
   void OnSent() override { ReportUnsent(); }
 
  private:
@@ -100,11 +123,13 @@ class Daemon::Link : public net::Stream::Handler {
   const std::unique_ptr<net::Stream> stream_;
   const ConnectionId id_;
   size_t reported_unsent_ = 0;
-  uint64_t turn_ = 0;  // that work_left_ is of
+  uint64_t turn_ = 0;  // that these are of
+  uint32_t share_ = 0;
   uint32_t work_left_ = 0;
-  size_t rest_bytes_ = 0;  // kept while it is put off
-  bool reads_few_ = true;
-  bool is_put_off_ = false;
+  uint32_t last_work_ = kWorkOfNewcomer;
+  size_t rest_bytes_ = 0;   // kept while it is put off
+  bool is_light_ = false;   // made little work when it was last read
+  bool is_put_off_ = true;  // has to wait for Resume
 };
 
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(net::Loop& loop, const Options& options,
@@ -121,7 +146,8 @@ Daemon::Daemon(net::Loop& loop, const Options& options, std::shared_ptr<spdlog::
       log_(std::move(log)),
       frames_per_turn_(options.limits.frames_per_turn),
       relay_(options.limits, proto::NewUuid(), loop.Now()),
-      timer_(loop, [this] { timer_at_.reset(); }) {
+      timer_(loop, [this] { timer_at_.reset(); }),
+      more_(loop, [] {}) {
   loop_.SetTurnEnd([this] { EndTurn(); });
 }
 
@@ -170,26 +196,47 @@ void Daemon::OnWork(uint32_t work) {
 }
 
 void Daemon::ShareOut() {
-  // Who read much while others came to nothing lets them go first in the next turn: the system names those who are
-  // ready in an order that does not change by itself.
+  // Who was busy while others came to nothing lets them go first in the next turn: the system names those who are ready
+  // in an order that does not change by itself.
   if (loop_.read_buffers().was_short()) {
-    for (const ConnectionId id : readers_of_much_) {
+    for (const ConnectionId id : busy_) {
       if (const auto found = links_.find(id); found != links_.end()) found->second->PutOff(0);
     }
   }
-  readers_of_much_.clear();
+  busy_.clear();
   work_in_turn_ = 0;
+  if (loop_.goes_on()) return;  // those who were chosen last have still to go on
   uint32_t work = 0;
-  while (!put_off_.empty() && work < frames_per_turn_) {
-    const auto found = links_.find(put_off_.front());
-    put_off_.pop_front();
-    if (found != links_.end()) work += std::max(found->second->Resume(), frames_per_turn_ / kFullSharesPerTurn);
+  for (bool first = true; work < frames_per_turn_ && !(put_off_first_.empty() && put_off_.empty()); first = !first) {
+    std::deque<ConnectionId>& from = (first || put_off_.empty()) && !put_off_first_.empty() ? put_off_first_ : put_off_;
+    const auto found = links_.find(from.front());
+    from.pop_front();
+    if (found != links_.end()) work += std::max(found->second->Resume(), kLeastWork);
   }
   loop_.read_buffers().SetMostReadBytes(put_off_bytes_ < kMostPutOffBytes ? net::ReadBuffers::kSlabBytes : kFewBytes);
 }
 
+void Daemon::TellEnds() {
+  for (size_t i = 0; i < kEndsPerTurn && !ended_.empty(); ++i) {
+    const Ended ended = ended_.front();
+    ended_.pop_front();
+    relay_.OnInputEnd(ended.connection, ended.is_broken, loop_.Now());
+    CheckMemory(ended.connection);
+  }
+  if (!ended_.empty()) more_.Schedule();
+}
+
+void Daemon::TellTime() {
+  // Peers are judged by what they sent, so the loop has to have looked for it.
+  if (!loop_.has_polled()) return;
+  uint32_t work = std::max(frames_per_turn_, kLeastTimeWork);
+  relay_.OnTime(loop_.Now(), work);
+  if (work == 0) more_.Schedule();
+}
+
 void Daemon::EndTurn() {
-  relay_.OnTime(loop_.Now());
+  TellEnds();
+  TellTime();
   while (relay_.has_effects()) {
     const std::span<const Effect> effects = relay_.TakeEffects();
     for (const Notice& notice : relay_.notices()) Log(notice);

@@ -58,6 +58,9 @@ class Daemon {
   absl::Status Listen(const std::string& url);
   void Accept(std::unique_ptr<net::Stream> stream);
   void EndTurn();
+  // Tells the core of some of those connections whose input has ended, and of the time.
+  void TellEnds();
+  void TellTime();
   // Asked behind whatever was done for a connection, or for none (0): it ends where memory ran short in that.
   void CheckMemory(ConnectionId id);
   void CarryOut(const Effect& effect);
@@ -75,11 +78,18 @@ class Daemon {
   Relay relay_;
   net::Timer timer_;                    // only wakes the loop: what is due is done at the end of every turn
   std::optional<absl::Time> timer_at_;  // nothing once it has fired
+  net::Soon more_;                      // keeps the loop from waiting while something is left to do
   std::vector<std::unique_ptr<net::Listener>> listeners_;
-  // Connections that had more to say than a turn gives them: who was put off first goes on first.
+  struct Ended {
+    ConnectionId connection;
+    bool is_broken;
+  };
+  std::deque<Ended> ended_;  // their input; not told to the core yet
+  // Connections that are new, or had more to say than a turn gives them: who was put off first goes on first.
   std::deque<ConnectionId> put_off_;
+  std::deque<ConnectionId> put_off_first_;  // from among those who seldom are; the two take turns
   size_t put_off_bytes_ = 0;
-  std::vector<ConnectionId> readers_of_much_;  // in this turn
+  std::vector<ConnectionId> busy_;  // in this turn
   uint32_t work_in_turn_ = 0;
   absl::flat_hash_map<ConnectionId, std::unique_ptr<Link>, ConnectionIdHash> links_;
   std::vector<Link*> written_;  // in this turn

@@ -23,7 +23,9 @@ uint32_t WorkOf(const Frame& frame) {
   if (!frame.has_known_type()) return 1;
   switch (frame.type()) {
     case FrameType::kHello:
+      return 16;
     case FrameType::kJoin:
+      return 8;
     case FrameType::kLeave:
     case FrameType::kReset:
     case FrameType::kObserve:
@@ -41,6 +43,21 @@ uint32_t WorkOf(const Frame& frame) {
     case FrameType::kExtend:
     case FrameType::kMirror:
       return 1;
+  }
+  return 1;
+}
+
+// A connection that ends, or is sent something, has system calls to itself.
+uint32_t WorkOf(Deadline::Of of) {
+  switch (of) {
+    case Deadline::Of::kRelay:
+      return 1;
+    case Deadline::Of::kSession:
+      return 64;
+    case Deadline::Of::kClient:
+      return 2;
+    case Deadline::Of::kExchange:
+      return 8;
   }
   return 1;
 }
@@ -192,9 +209,12 @@ void Relay::OnUnsent(ConnectionId id, size_t bytes, absl::Time now) {
   CutSendQueues();
 }
 
-void Relay::OnTime(absl::Time now) {
+void Relay::OnTime(absl::Time now, uint32_t& work) {
   SetNow(now);
-  while (Deadline* const deadline = wheel_.Expire(now_)) {
+  while (work > 0) {
+    Deadline* const deadline = wheel_.Expire(now_);
+    if (deadline == nullptr) return;
+    work -= std::min(work, WorkOf(deadline->of()));
     switch (deadline->of()) {
       case Deadline::Of::kRelay:
         Stop();

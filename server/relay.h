@@ -70,7 +70,13 @@ class Relay {
   // So many bytes of earlier turns are not yet sent.
   void OnUnsent(ConnectionId id, size_t bytes, absl::Time now);
   // Does what is due. Peers are judged here, so a turn calls it after it has read what was there.
-  void OnTime(absl::Time now);
+  void OnTime(absl::Time now) {
+    uint32_t work = std::numeric_limits<uint32_t>::max();
+    OnTime(now, work);
+  }
+  // The same, in the order in which it fell due, and no more than `work`, which becomes what is left of it. At 0 there
+  // may be more.
+  void OnTime(absl::Time now, uint32_t& work);
   // An allocation has failed in what the connection asked for: it ends, and nothing begins until OnMemoryBack. There
   // is no such connection where it failed elsewhere.
   void OnMemoryShort(ConnectionId id, absl::Time now);

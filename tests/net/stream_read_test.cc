@@ -99,6 +99,47 @@ TEST_P(StreamReadTest, NoMoreIsReadInATurnThanWasSaid) {
   }
 }
 
+TEST_P(StreamReadTest, WhatIsKeptComesAgainOrWaitsForMoreAsItIsAsked) {
+  Connected c(GetParam());
+  std::vector<std::string> given;
+  c.handler.consume = [&](std::span<uint8_t> bytes) {
+    given.emplace_back(TextOf(bytes));
+    c.stream->StopReading();
+    return size_t{1};
+  };
+  c.peer->Send("abcd");
+  RunUntil(*c.loop, [&] { return given.size() == 1; });
+  c.stream->StartReading();
+  RunUntil(*c.loop, [&] { return given.size() == 2; });
+  c.stream->ReadOn();
+  int turns = 0;
+  Soon again(*c.loop, [&] {
+    if (++turns < 5) again.Schedule();
+  });
+  again.Schedule();
+  RunUntil(*c.loop, [&] { return turns == 5; });
+  EXPECT_EQ(given.size(), 2u);
+  c.peer->Send("e");
+  RunUntil(*c.loop, [&] { return given.size() == 3; });
+  EXPECT_EQ(given, (std::vector<std::string>{"abcd", "bcd", "cde"}));
+}
+
+TEST_P(StreamReadTest, WhatHasComeMeanwhileIsReadBehindWhatOthersSay) {
+  Connected c(GetParam());
+  c.peer->Send("first");
+  RunUntil(*c.loop, [&] { return c.handler.received == "first"; });
+  c.stream->StopReading();
+  c.peer->Send("second");
+  bool was_put_off = false;
+  c.handler.consume = [&](std::span<uint8_t> bytes) {
+    was_put_off = c.loop->runs_put_off();
+    return bytes.size();
+  };
+  c.stream->StartReading();
+  RunUntil(*c.loop, [&] { return c.handler.received == "firstsecond"; });
+  EXPECT_TRUE(was_put_off);
+}
+
 TEST_P(StreamReadTest, EndsWithOkWhenThePeerEnds) {
   Connected c(GetParam());
   c.peer->Send("last words");

@@ -47,10 +47,30 @@ TEST(Fairness, AFrameThatMakesMoreWorkCountsForMore) {
   Driver driver;
   Peer& peer = driver.Open();
   std::string frames = JoinFrame(1, Id(1), "c") + JoinFrame(2, Id(2), "c") + JoinFrame(3, Id(3), "c");
-  uint32_t work = 5;  // a JOIN counts four
+  uint32_t work = 9;  // a JOIN counts eight
   EXPECT_EQ(Give(driver, peer, frames, work), 2 * JoinFrame(1, Id(1), "c").size());
   EXPECT_EQ(work, 0u);
   EXPECT_EQ(driver.relay().client_count(), 2u);
+  driver.ExpectNothingLeft();
+}
+
+TEST(Fairness, OfWhatIsDueNoMoreIsDoneThanTheWorkAllows) {
+  Limits limits;
+  limits.hello_timeout = absl::Seconds(1);
+  Driver driver(limits);
+  for (int i = 0; i < 3; ++i) driver.Connect();
+  const absl::Time due = driver.now() + limits.hello_timeout;
+  for (uint64_t ended = 1; ended <= 3; ++ended) {
+    uint32_t work = 1;
+    driver.relay().OnTime(due, work);
+    EXPECT_EQ(work, 0u);
+    EXPECT_EQ(driver.count(End::kHelloTimeout), ended);
+    EXPECT_EQ(*driver.relay().next_deadline() <= due, ended < 3);
+  }
+  uint32_t work = 1;
+  driver.relay().OnTime(due, work);
+  EXPECT_EQ(work, 1u);
+  driver.InOneTurn([] {});
   driver.ExpectNothingLeft();
 }
 
