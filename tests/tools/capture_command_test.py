@@ -1,0 +1,105 @@
+"""relay inspect FILE of a pcap or pcapng, and --write: what was shown as it passed is shown again, in constant memory."""
+
+import json
+import os
+import pty
+import resource
+import signal
+import subprocess
+import time
+import unittest
+
+import harness
+import pcap_file
+from harness import RelayTest
+
+# CAPTURE_BYTES=1073741824 is what the nightly reads.
+LARGE_BYTES = int(os.environ.get("CAPTURE_BYTES", str(64 << 20)))
+
+
+class CaptureTest(RelayTest):
+    def test_shows_again_what_passed_through_the_proxy(self):
+        capture, shown = self.path("session.pcapng"), self.path("shown")
+        with open(shown, "wb") as out:
+            proxy = self.start([harness.RELAY, "inspect", "--listen", "tcp://127.0.0.1:0", "--to", self.server, "--write",
+                                capture, "--json", "-v"], stdout=out)
+        environment = {"env": {"RELAY_SERVER": proxy.wait_for(r"(tcp://\S+) to ")[1]}}
+        worker = self.worker("shout", "--exec", "tr a-z A-Z", **environment)
+        body = os.urandom(300000)
+        self.assertEqual(len(self.send("shout", body=body, **environment).out), len(body))
+        self.send("nobody", "--require-receiver", **environment)
+        self.interrupt(worker)
+        worker.wait()
+        self.interrupt(proxy)
+        self.assertEqual(proxy.wait(), 0)
+        with open(capture, "rb") as file:
+            again = self.start([harness.RELAY, "inspect", "-", "--json", "-v", "--strict"], stdin=file)
+        again = again.result()
+        self.assertEqual(again.code, 0, again)
+        with open(shown, "rb") as file:
+            self.assertEqual([json.loads(line) for line in again.out.splitlines()], [json.loads(line) for line in file])
+
+    def test_writes_what_it_has_read(self):
+        first, second = self.path("first.pcap"), self.path("second.pcapng")
+        pcap_file.write(first, 1 << 16)
+        read = self.start([harness.RELAY, "inspect", first, "--json", "--write", second]).result()
+        again = self.start([harness.RELAY, "inspect", second, "--json"]).result()
+        self.assertEqual(read.out, again.out)
+        self.assertEqual((read.code, again.code), (0, 0))
+
+    def test_says_that_a_file_cannot_be_written(self):
+        capture = self.path("x.pcap")
+        pcap_file.write(capture, 1)
+        result = self.start([harness.RELAY, "inspect", capture, "--write", "/dev/full"]).result()
+        self.assertEqual(result.code, 25, result)
+        self.assertIn("/dev/full", result.err)
+
+    def peak_kib(self, capture, frames):
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:  # so that the peak is this command's alone
+            began = time.monotonic()
+            result = subprocess.run([harness.RELAY, "inspect", capture, "--strict", "--filter", "type==JOIN"],
+                                    stdout=subprocess.PIPE, check=False)
+            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+            rate = int(frames / (time.monotonic() - began))
+            os.write(write, json.dumps([result.returncode, result.stdout.count(b"JOIN"), peak, rate]).encode())
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            code, joins, peak, rate = json.loads(pipe.read())
+        os.waitpid(child, 0)
+        print(f"{os.path.getsize(capture) >> 20} MiB, {frames} frames, {rate} a second, at most {peak} KiB of memory")
+        self.assertEqual((code, joins), (0, 2), frames)
+        return peak
+
+    @unittest.skipIf(harness.SANITIZED, "a sanitizer keeps what was freed")
+    def test_a_large_file_takes_no_more_memory_than_a_small_one(self):
+        small, large = self.path("small.pcap"), self.path("large.pcap")
+        of_small = self.peak_kib(small, pcap_file.write(small, LARGE_BYTES // 16))
+        of_large = self.peak_kib(large, pcap_file.write(large, LARGE_BYTES))
+        self.assertLess(of_large, of_small + 2048)
+
+    def test_a_bar_says_how_far_it_has_read(self):
+        capture = self.path("bar.pcap")
+        frames = pcap_file.write(capture, 1 << 20)
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen([harness.RELAY, "inspect", capture, "--summary"], stdout=subprocess.DEVNULL,
+                                   stderr=theirs)
+        os.close(theirs)
+        said = b""
+        try:
+            while data := os.read(ours, 4096):
+                said += data
+        except OSError:  # the other side is closed
+            pass
+        os.close(ours)
+        self.assertEqual(process.wait(), 0)
+        last = said.split(b"\r")[-2 if said.endswith(b"\r\n") else -1].decode()
+        self.assertRegex(last, rf"\[=+\] 100%  1\.0 MiB of 1\.0 MiB, {frames} frames, \d+/s")
+        quiet = self.start([harness.RELAY, "inspect", capture, "--summary"]).result()
+        self.assertEqual(quiet.err, "", "no bar where nobody looks")
+
+
+if __name__ == "__main__":
+    unittest.main()
