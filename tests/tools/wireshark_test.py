@@ -21,8 +21,19 @@ DISSECTOR = os.path.join(os.path.dirname(__file__), "..", "..", "tools", "wiresh
 ONLY_INSPECTOR = {"kind", "number", "time", "connection", "offset", "side", "begins", "ends", "late", "rule", "section",
                   "cost", "credit", "credit_left"}
 # What it says in its own way, or beside.
-ONLY_DISSECTOR = {"preface", "request_id", "exchange", "start_frame", "body", "words", "rule", "not_ok"}
-HEADER_RULES = {"bad_header", "malformed", "bad_start", "before_hello", "second_hello", "server_frame", "client_frame"}
+ONLY_DISSECTOR = {"preface", "request_id", "exchange", "start_frame", "body", "words", "rule", "not_ok", "mirror_time_us"}
+HEADER_RULES = {"bad_header", "malformed", "bad_start", "before_hello", "second_hello", "server_frame", "client_frame",
+                "observer_role"}
+
+
+NIL, ID = bytes(16), bytes(15) + b"\1"
+
+
+def frame(type, flags, slot, id, payload=b""):
+    return len(payload).to_bytes(4, "big") + bytes([type, flags]) + slot.to_bytes(2, "big") + id + payload
+
+
+HELLO = b"RELAY/1\n" + frame(1, 0, 0, NIL, b"\x08\x01")
 
 
 def tshark(*arguments):
@@ -62,7 +73,7 @@ def as_text(value):
 
 @unittest.skipIf(shutil.which("tshark") is None, "tshark is not installed: tools/setup --ci")
 class WiresharkTest(RelayTest):
-    relayd_flags = ("--heartbeat-interval", "150ms")
+    relayd_flags = ("--heartbeat-interval", "300ms", "--heartbeat-misses", "100", "--allow-observers")
 
     def proxy(self, capture):
         proxy = self.start([harness.RELAY, "inspect", "--listen", "tcp://127.0.0.1:0", "--to", self.server, "--write",
@@ -73,6 +84,15 @@ class WiresharkTest(RelayTest):
     def stop_proxy(self, proxy):
         proxy.signal(signal.SIGINT)
         self.assertEqual(proxy.wait(), 0)
+
+    def say(self, proxy, bytes_):
+        """A connection that says this and hears all that is answered."""
+        host, port = re.match(r"tcp://(.*):(\d+)", proxy.address).groups()
+        with socket.create_connection((host, int(port))) as line:
+            line.sendall(bytes_)
+            line.shutdown(socket.SHUT_WR)
+            while line.recv(65536):
+                pass
 
     def inspected(self, capture):
         result = self.start([harness.RELAY, "inspect", capture, "--json"]).result()
@@ -111,21 +131,28 @@ class WiresharkTest(RelayTest):
         proxy = self.proxy(capture)
         environment = {"env": {"RELAY_SERVER": proxy.address}}
         worker = self.worker("shout", "--exec", "tr a-z A-Z", **environment)
+        # Through the proxy, too: it is shown itself.
+        with open(self.path("observed"), "wb") as out:
+            observer = self.start([harness.RELAY, "inspect", "--live", proxy.address, "--json", "--channel", "shout",
+                                   "--snap-bytes", "10"], stdout=out)
+        while os.path.getsize(self.path("observed")) == 0:
+            self.send("shout", body=b"is anybody there", **environment)
         body = os.urandom(1 << 20)
         self.assertEqual(len(self.send("shout", body=body, **environment).out), len(body))
         self.send("shout", "--method", "up", "--content-type", "text/plain", "--meta", "a=b", "--meta", "c=\u00e9",
                   "--timeout", "30s", "--max-extension", "60s", "--idempotent", body=b"hello", **environment)
         self.send("nobody", "--require-receiver", **environment)
-        self.send("nobody", "--timeout", "400ms", **environment)  # heartbeats pass meanwhile
+        self.send("nobody", "--timeout", "1s", **environment)  # heartbeats pass meanwhile
         failing = self.worker("fails", "--exec", "exit 3", **environment)
         self.send("fails", **environment)
-        for process in (worker, failing):
+        for process in (worker, failing, observer):
             self.interrupt(process)
-            process.wait()
+            process.result()
+        self.say(proxy, HELLO + frame(14, 0, 1, ID, (60000).to_bytes(4, "big")))  # late, and dropped
         self.stop_proxy(proxy)
         types, compared = self.compare(capture)
         self.assertLessEqual({"HELLO", "WELCOME", "JOIN", "LEAVE", "RECEIVE", "START", "CHUNK", "END", "WINDOW",
-                              "RESET", "PING", "PONG", "GOAWAY"}, types)
+                              "RESET", "PING", "PONG", "GOAWAY", "EXTEND", "OBSERVE", "MIRROR"}, types)
         self.assertGreater(compared, 500)
 
     def test_filters_by_field_and_follows_a_request(self):
@@ -156,31 +183,21 @@ class WiresharkTest(RelayTest):
         self.assertEqual(matching("_ws.expert.severity == error || _ws.malformed || _ws.lua.error"), [])
 
     def test_marks_what_breaks_a_rule(self):
-        nil, id = bytes(16), bytes(15) + b"\1"
-
-        def frame(type, flags, slot, id, payload=b""):
-            return (len(payload).to_bytes(4, "big") + bytes([type, flags]) + slot.to_bytes(2, "big") + id + payload)
-
-        hello = b"RELAY/1\n" + frame(1, 0, 0, nil, b"\x08\x01")
         faults = {
-            "bad_header": [frame(11, 0, 5, nil, bytes(8)), frame(7, 3, 1, id), frame(5, 0x40, 1, nil)],
-            "malformed": [frame(11, 0, 0, nil, bytes(7)), frame(5, 0, 1, nil, b"\x08"), frame(13, 0, 0, nil, b"\x12\1\xff")],
-            "bad_start": [frame(6, 1, 1, id, bytes(39)), frame(6, 1, 1, id, b"\1" + bytes(39))],
-            "second_hello": [frame(1, 0, 0, nil, b"\x08\x01")],
-            "server_frame": [frame(2, 0, 0, nil)],
+            "bad_header": [frame(11, 0, 5, NIL, bytes(8)), frame(7, 3, 1, ID), frame(5, 0x40, 1, NIL)],
+            "malformed": [frame(11, 0, 0, NIL, bytes(7)), frame(5, 0, 1, NIL, b"\x08"), frame(13, 0, 0, NIL, b"\x12\1\xff")],
+            "bad_start": [frame(6, 1, 1, ID, bytes(39)), frame(6, 1, 1, ID, b"\1" + bytes(39))],
+            "second_hello": [frame(1, 0, 0, NIL, b"\x08\x01")],
+            "server_frame": [frame(2, 0, 0, NIL)],
+            "observer_role": [frame(15, 0, 0, NIL)],
         }
         capture = self.path("faults.pcapng")
         proxy = self.proxy(capture)
-        host, port = re.match(r"tcp://(.*):(\d+)", proxy.address).groups()
         expected = []
         for rule, examples in faults.items():
             for bytes_ in examples:
                 expected.append(rule)
-                with socket.create_connection((host, int(port))) as line:
-                    line.sendall(hello + bytes_)
-                    line.shutdown(socket.SHUT_WR)
-                    while line.recv(65536):
-                        pass
+                self.say(proxy, HELLO + bytes_)
         self.stop_proxy(proxy)
         self.compare(capture)
         violations = [fields["violation"][0] for fields in dissected(capture) if "violation" in fields]

@@ -59,13 +59,13 @@ field("guid", "client", "Client")
 field("string", "violation", "Violation")
 field("string", "payload", "Payload")
 for _, name in ipairs({ "agent", "token", "method", "content_type", "message", "end", "status", "join_channel_name",
-  "words", "mirror.kind" }) do
+  "words", "mirror_kind" }) do
   field("string", name)
 end
 for _, name in ipairs({ "version", "token_bytes", "max_payload_bytes", "initial_window_bytes", "max_window_bytes",
   "max_clients_per_connection", "max_start_bytes", "heartbeat_interval_ms", "heartbeat_misses", "max_attempts",
   "key_bytes", "wait_ms", "timeout_ms", "max_extension_ms", "queue_wait_us", "attempt", "start_bytes", "body_bytes",
-  "code", "retry_after_ms", "extend_ms", "snap_bytes", "mirror.lost" }) do
+  "code", "retry_after_ms", "extend_ms", "snap_bytes", "mirror_lost", "mirror_type" }) do
   field("uint32", name)
 end
 for _, name in ipairs({ "observer", "withdraw", "may_have_run", "requeue" }) do field("bool", name) end
@@ -73,7 +73,7 @@ for _, name in ipairs({ "server_id", "join_client", "join_channel_id", "other_cl
   "observe_client", "observe_request" }) do
   field("guid", name)
 end
-for _, name in ipairs({ "window", "mirror.connection", "mirror.time_us" }) do field("uint64", name) end
+for _, name in ipairs({ "window", "mirror_connection", "mirror_time_us" }) do field("uint64", name) end
 field("bytes", "ping", "Ping")
 field("bytes", "body", "Body")
 field("string", "metadata", "Metadata")
@@ -460,6 +460,11 @@ local function follow(stream, frame)
     if not stream.has_client_frame and stream.from_start and frame.type ~= "HELLO" then note.rule = "before_hello" end
     if stream.has_hello and frame.type == "HELLO" then note.rule = note.rule or "second_hello" end
     if frame.type == "WELCOME" or frame.type == "MIRROR" then note.rule = note.rule or "server_frame" end
+    if frame.type == "JOIN" and stream.is_observer then note.rule = note.rule or "observer_role" end
+    if frame.type == "OBSERVE" and stream.from_start and not stream.is_observer then
+      note.rule = note.rule or "observer_role"
+    end
+    if frame.type == "HELLO" and message and message.observer and message.observer[1] then stream.is_observer = true end
     stream.has_client_frame = true
     stream.has_hello = stream.has_hello or frame.type == "HELLO"
   elseif frame.type == "HELLO" or frame.type == "JOIN" or frame.type == "OBSERVE" then
@@ -554,10 +559,10 @@ function dissect_mirror(w, pinfo, payload_bytes)
   if known < MIRROR_BYTES then return known < payload_bytes and "cut" or "malformed" end
   local kind = w.payload(20, 1):uint()
   if not KINDS[kind] then return "malformed" end
-  w.tree:add(f["mirror.connection"], w.payload(0, 8))
-  w.tree:add(f["mirror.time_us"], w.payload(8, 8))
-  w.tree:add(f["mirror.lost"], w.payload(16, 4))
-  w.tree:add(f["mirror.kind"], w.payload(20, 1), KINDS[kind])
+  w.tree:add(f.mirror_connection, w.payload(0, 8))
+  w.tree:add(f.mirror_time_us, w.payload(8, 8))
+  w.tree:add(f.mirror_lost, w.payload(16, 4))
+  w.tree:add(f.mirror_kind, w.payload(20, 1), KINDS[kind])
   w.info = w.info .. " " .. KINDS[kind]
   if known == MIRROR_BYTES then return "parsed" end
   if kind >= 3 then
@@ -565,9 +570,9 @@ function dissect_mirror(w, pinfo, payload_bytes)
   elseif known < MIRROR_BYTES + HEADER_BYTES then
     return "malformed"
   else
-    local name = TYPES[w.payload(MIRROR_BYTES + 4, 1):uint()] or "type " .. w.payload(MIRROR_BYTES + 4, 1):uint()
-    w.tree:add(f.words, w.payload(MIRROR_BYTES), name)
-    w.info = w.info .. " " .. name
+    local number = w.payload(MIRROR_BYTES + 4, 1):uint()
+    w.tree:add(f.mirror_type, w.payload(MIRROR_BYTES + 4, 1))
+    w.info = w.info .. " " .. (TYPES[number] or "type " .. number)
   end
   return "parsed"
 end
