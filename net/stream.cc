@@ -8,7 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <deque>
+#include <list>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -107,7 +107,7 @@ class Blocks {
   void Clear() { *this = Blocks(); }
 
  private:
-  std::deque<std::string> blocks_;
+  std::list<std::string> blocks_;  // a deque takes half a kilobyte while it is empty
   size_t bytes_ = 0;
 };
 

@@ -77,12 +77,14 @@ End Exchanges::OnRequest(Session& session, Client* client, Frame frame) {
   exchange.request.cost = cost;
   exchange.read_at = now_;
   exchange.ends_at = exchange.extends_to = now_ + max_request_time_;
-  if (block.timeout_ms() != 0) {
+  if (block.timeout_ms() == 0) {
+    wheel_.Append(exchange.deadline, exchange.ends_at);
+  } else {
     exchange.has_timeout = true;
     exchange.ends_at = std::min(exchange.ends_at, now_ + milliseconds(block.timeout_ms()));
     exchange.extends_to = std::min(exchange.extends_to, now_ + milliseconds(block.max_extension_ms()));
+    wheel_.Set(exchange.deadline, exchange.ends_at);
   }
-  wheel_.Set(exchange.deadline, exchange.ends_at);
   channel.Begin(exchange, *client);
   if (receiver == nullptr) {
     Hold(exchange, frame);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <cassert>
+#include <limits>
 
 namespace relay::server {
 
@@ -12,16 +14,28 @@ TimerWheel::~TimerWheel() {
     for (List& list : level) list.clear();
   }
   expired_.clear();
+  appended_.clear();
 }
 
-void TimerWheel::Set(Deadline& deadline, Instant at) {
-  deadline.Unset();
+uint64_t TimerWheel::TickOf(Instant at) const {
   const int64_t ticks = std::chrono::ceil<Tick>(at - start_).count();
   // One place of the last level less than the wheel is round, so that no deadline lands in the current place.
   constexpr uint64_t kReach = (uint64_t{kPlaces} - 1) << ((kLevels - 1) * kBits);
   const uint64_t tick = ticks > 0 ? static_cast<uint64_t>(ticks) : 0;
-  deadline.tick_ = std::clamp(tick, now_ + 1, now_ + kReach);
+  return std::clamp(tick, now_ + 1, now_ + kReach);
+}
+
+void TimerWheel::Set(Deadline& deadline, Instant at) {
+  deadline.Unset();
+  deadline.tick_ = TickOf(at);
   Insert(deadline);
+}
+
+void TimerWheel::Append(Deadline& deadline, Instant at) {
+  deadline.Unset();
+  deadline.tick_ = TickOf(at);
+  assert(appended_.empty() || deadline.tick_ >= appended_.back().tick_);
+  appended_.push_back(deadline);
 }
 
 void TimerWheel::Insert(Deadline& deadline) {
@@ -57,6 +71,13 @@ Deadline* TimerWheel::Expire(Instant now) {
   const uint64_t target = elapsed > 0 ? static_cast<uint64_t>(elapsed) : 0;
   while (expired_.empty()) {
     const auto first = First();
+    const uint64_t most = first.has_value() ? std::min(first->tick, target) : target;
+    if (!appended_.empty() && appended_.front().tick_ <= most) {
+      Deadline& deadline = appended_.front();
+      appended_.pop_front();
+      now_ = std::max(now_, deadline.tick_);
+      return &deadline;
+    }
     if (!first.has_value() || first->tick > target) {
       now_ = std::max(now_, target);
       return nullptr;
@@ -83,8 +104,10 @@ Deadline* TimerWheel::Expire(Instant now) {
 std::optional<Instant> TimerWheel::next() const {
   if (!expired_.empty()) return start_ + Tick(now_);
   const auto first = First();
-  if (!first.has_value()) return std::nullopt;
-  return start_ + Tick(first->tick);
+  if (!first.has_value() && appended_.empty()) return std::nullopt;
+  constexpr uint64_t kNever = std::numeric_limits<uint64_t>::max();
+  return start_ +
+         Tick(std::min(first.has_value() ? first->tick : kNever, appended_.empty() ? kNever : appended_.front().tick_));
 }
 
 }  // namespace relay::server

@@ -50,6 +50,10 @@ class TimerWheel {
   // lies in the past, in the millisecond after the last Expire.
   void Set(Deadline& deadline, Instant at);
 
+  // The same for one that is not earlier than any that was appended before and is still set: such deadlines stand in a
+  // queue of their own, which costs a fifth.
+  void Append(Deadline& deadline, Instant at);
+
   // The next deadline that has passed at `now`, unset; null when there is none left. Call until null.
   Deadline* Expire(Instant now);
 
@@ -69,6 +73,7 @@ class TimerWheel {
     uint64_t tick;
   };
 
+  uint64_t TickOf(Instant at) const;
   void Insert(Deadline& deadline);
   // The first place that holds something, whose tick is later than now_.
   std::optional<Position> First() const;
@@ -78,6 +83,7 @@ class TimerWheel {
   std::array<std::array<List, kPlaces>, kLevels> places_;
   mutable std::array<uint64_t, kLevels> occupied_ = {};  // a bit may outlive its list's last member
   List expired_;
+  List appended_;
 };
 
 }  // namespace relay::server

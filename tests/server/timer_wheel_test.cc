@@ -166,9 +166,15 @@ TEST(TimerWheel, AgreesWithAMapOverRandomOperations) {
           return 5000;
       }
     };
+    int64_t appended = 0;
     for (int step = 0; step < 3000; ++step) {
       const size_t i = random() % kMany;
-      switch (random() % 6) {
+      switch (random() % 7) {
+        case 6:
+          appended = std::max(appended, now + static_cast<int64_t>(random() % 10000));
+          wheel.Append(*deadlines[i], kStart + milliseconds(appended));
+          due[i] = std::max(appended, now + 1);
+          break;
         case 0:
         case 1:
         case 2: {
