@@ -15,6 +15,7 @@ from exchanges import *
 from farewells import *
 from interop import *
 from lesser_faults import *
+from observation import *
 
 if __name__ == "__main__":
     if "RELAYD" not in os.environ:

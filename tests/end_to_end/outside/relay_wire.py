@@ -16,6 +16,7 @@ PREFACE = b"RELAY/1\n"
 NIL = bytes(16)
 HEADER = struct.Struct(">IBBH16s")
 BLOCK = struct.Struct(">16sIIHHI8s")
+MIRROR_BLOCK = struct.Struct(">QQIB3s16s16s")
 FRAME_COST = 24  # what a frame that carries body costs, on top of the body
 CHANNEL_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "relay:channel")
 
@@ -175,6 +176,32 @@ class Frame(NamedTuple):
 
     def encode(self):
         return HEADER.pack(len(self.payload), self.type, self.flags, self.slot, self.id) + self.payload
+
+
+class Mirror(NamedTuple):
+    """What an observer is shown: the mirror block's fields, and what stands behind it."""
+    connection: int
+    time_us: int
+    lost: int
+    kind: int
+    channel: bytes
+    client: bytes
+    shown: bytes
+
+    READ, WRITTEN, OPENED, ENDED, LOST = 1, 2, 3, 4, 5
+
+    @classmethod
+    def decode(cls, payload):
+        connection, time_us, lost, kind, zero, channel, client = MIRROR_BLOCK.unpack_from(payload)
+        if zero != bytes(3) or not cls.READ <= kind <= cls.LOST:
+            raise WireError("a mirror block that breaks its rules")
+        return cls(connection, time_us, lost, kind, channel, client, payload[MIRROR_BLOCK.size:])
+
+    @property
+    def frame(self):
+        """The frame that is shown, as far as it is, and the payload bytes that it declares."""
+        size, type, flags, slot, id = HEADER.unpack_from(self.shown)
+        return Frame(type, flags, slot, id, self.shown[HEADER.size:]), size
 
 
 class StartPayload(NamedTuple):
