@@ -45,7 +45,7 @@ std::string TextSink::TimeText(absl::Time at, uint64_t offset) {
   }
   const bool is_delta = options_.times == TextOptions::Times::kDelta;
   char text[48];
-  std::snprintf(text, sizeof(text), is_delta ? "+%.*f" : "%.*f", layout_.digits,
+  std::snprintf(text, sizeof(text), is_delta ? "+%.*f" : "%.*f", static_cast<int>(layout_.digits),
                 absl::ToDoubleSeconds(at - (is_delta ? before : first_)));
   return text;
 }
@@ -53,7 +53,7 @@ std::string TextSink::TimeText(absl::Time at, uint64_t offset) {
 void TextSink::PrintHead() {
   if (std::exchange(has_head_, true)) return;
   std::string line = " ";
-  line += FitLeft("time", options_.times == TextOptions::Times::kClock ? layout_.digits + 9u : layout_.time);
+  line += FitLeft("time", options_.times == TextOptions::Times::kClock ? layout_.digits + 9 : layout_.time);
   line += " " + FitLeft(layout_.connection > 3 ? "conn" : layout_.connection > 2 ? "con" : "co", layout_.connection);
   line += "   " + FitLeft(layout_.slot > 3 ? "slot" : layout_.slot > 2 ? "slt" : "sl", layout_.slot);
   line += " " + Fit("type", kTypeColumns) + " " + Fit("flags", layout_.flags) + " " + Fit("request", kRequestColumns) +

@@ -49,7 +49,7 @@ class TextSink : public Sink {
     size_t flags;  // 0: their names go into the words
     size_t channel;
     bool has_long_flags;
-    int digits;  // of a second
+    size_t digits;  // of a second
   };
 
   void PrintHead();

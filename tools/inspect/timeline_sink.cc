@@ -64,27 +64,30 @@ void Drawing::Row(std::string_view label, const std::vector<std::string>& cells,
 }
 
 void Drawing::Bar(std::string_view label, absl::Time from, absl::Time to, std::string_view sgr, std::string_view note) {
+  // What is less than half a column is not drawn as a whole one.
+  if ((to - from) * 2 * static_cast<double>(columns_) < total_) return;
   std::vector<std::string> cells = Blank();
   for (size_t i = ColumnOf(from); i <= ColumnOf(std::max(from, to - absl::Nanoseconds(1))); ++i) cells[i] = Full();
   Row(label, cells, sgr, note);
 }
 
 void Drawing::Scale() {
-  std::vector<std::string> cells = Blank();
+  // Round times, no nearer to each other than their labels allow; the end has its own.
+  constexpr size_t kMarkColumns = 12;
+  absl::Duration step = absl::Microseconds(1);
+  const auto columns = static_cast<double>(columns_);
+  for (size_t i = 0; columns * absl::FDivDuration(step, total_) < kMarkColumns; ++i) step *= i % 3 == 1 ? 2.5 : 2.0;
+  const std::string end = CompactTime(total_);
   std::string text;
-  // As many marks as there is room for.
-  const size_t marks = std::max<size_t>(1, columns_ / 16);
-  for (size_t i = 0; i <= marks; ++i) {
-    const size_t at = columns_ * i / marks;
-    const std::string mark = CompactTime(total_ * (static_cast<double>(i) / static_cast<double>(marks)));
-    if (i == marks) {
-      text.resize(std::max(text.size(), columns_ - std::min(columns_, mark.size())), ' ');
-    } else {
-      text.resize(std::max(text.size(), at), ' ');
-    }
+  for (absl::Duration at; at < total_; at += step) {
+    const std::string mark = CompactTime(at);
+    const size_t column = ColumnOf(exchange_.began + at);
+    if (column + mark.size() + 1 + end.size() > columns_) break;
+    text.resize(column, ' ');
     text += mark;
   }
-  drawn_ += style_.Dim(std::string(kLabelColumns, ' ') + text) + "\n";
+  text.resize(columns_ - std::min(columns_, end.size()), ' ');
+  drawn_ += style_.Dim(std::string(kLabelColumns, ' ') + text + end) + "\n";
 }
 
 // How much passed in each column, as the height of a bar.
@@ -188,7 +191,7 @@ bool IsNamed(const proto::Uuid& request, std::string_view wanted) {
 }
 
 void TimelineSink::OnExchange(const Exchange& exchange) {
-  if (!IsNamed(exchange.request, request_)) return;
+  if (request_ != "all" && !IsNamed(exchange.request, request_)) return;
   if (exchange.began == absl::InfinitePast()) return;
   if (drawn_++ > 0) out_.Write("\n");
   out_.Write(DrawTimeline(exchange, options_.width, options_.style));

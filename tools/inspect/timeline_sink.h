@@ -21,7 +21,7 @@ bool IsNamed(const proto::Uuid& request, std::string_view wanted);
 // Thread-compatible.
 class TimelineSink : public Sink {
  public:
-  // `out` outlives it.
+  // `out` outlives it. `request` is as IsNamed takes it, or "all".
   TimelineSink(std::string request, const TextOptions& options, Output& out)
       : request_(std::move(request)), options_(options), out_(out) {}
 

@@ -50,18 +50,18 @@ constexpr std::string_view kHelp = R"(usage: relay inspect --listen URL --to URL
 Shows every frame that passes, or has passed, between clients and a relay.
 
 where frames come from
-  --listen URL --to URL  a proxy: clients connect to the one, and every byte goes
-                         to the other and back as it came. Who stops reading
-                         what is shown stops the traffic
+  --listen URL --to URL  a proxy: clients connect to the one, and every byte
+                         goes to the other and back as it came. Who stops
+                         reading what is shown stops the traffic
   --live URL             what a relay that runs with --allow-observers mirrors.
                          Who reads slowly loses frames, told as a count
     --channel CHANNEL    of this channel alone
-    --client ID            this client
-    --request ID           this request
+    --client ID          of this client
+    --request ID         of this request
     --snap-bytes N       so much of each payload [256]
   FILE                   a pcap or pcapng; or the bytes of one direction as they
-                         passed; '-' is stdin. Two files: both directions of one
-                         connection
+                         passed, and two files both directions of a connection;
+                         '-' is stdin
   --hex                  FILE is a hex dump, pasted from a terminal
 
 what is shown
@@ -70,7 +70,8 @@ what is shown
   --dump-bytes N         so much of each payload [256]
   --requests             a line for each exchange, when it ends
   --timeline REQUEST     one exchange drawn to scale: where its time went. The
-                         request's id, or the 8 digits that are shown of it
+                         request's id, or the 8 digits that are shown of it;
+                         'all' draws every one, and --filter chooses
   --summary              count, rate, percentiles and ends, by channel and method
   --json                 an object a line (JSON.md); with --requests, exchanges
                          alone; with -v, payloads too
@@ -90,12 +91,12 @@ how
   --strict               exit code 1 unless every byte was a frame's, and no
                          frame broke a rule
 
-A line begins with '!' where the frame breaks a rule of PROTOCOL.md, which stands
-below it, and with '~' where it is late: it crossed an end on its way. Flags:
-req, res: the stream; F FIN, I IDEMPOTENT, M REQUIRE_RECEIVER, R RECEIVE.
+A line begins with '!' where the frame breaks a rule of PROTOCOL.md, which
+stands below it, and with '~' where it is late: it crossed an end on its way.
+Flags: req, res: the stream; F FIN, I IDEMPOTENT, M REQUIRE_RECEIVER, R RECEIVE.
 
-Exit code 66: a file cannot be opened; 19: no such request was
-seen; 13, 24 and the others: relay --help.
+Exit code 66: a file cannot be opened; 19: no such request was seen; 13, 24 and
+the others: relay --help.
 )";
 
 struct Arguments {

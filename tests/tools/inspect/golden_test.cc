@@ -112,7 +112,7 @@ TEST(Golden, Summary) {
 }
 
 TEST(Golden, NoLineIsLongerThanTheWidth) {
-  for (const size_t width : {80, 100, 160}) {
+  for (const size_t width : {size_t{80}, size_t{100}, size_t{160}}) {
     std::istringstream lines(ShownIn<TextSink>(Wide(width), TellSession));
     std::string line;
     while (std::getline(lines, line)) EXPECT_LE(Columns(line), width) << line;
