@@ -72,15 +72,15 @@ what is shown
   --timeline REQUEST     one exchange drawn to scale: where its time went. The
                          request's id, or the 8 digits that are shown of it;
                          'all' draws every one, and --filter chooses
-  --summary              count, rate, percentiles and ends, by channel and method
+  --summary              counts, rate, times and ends, by channel and method
   --json                 an object a line (JSON.md); with --requests, exchanges
                          alone; with -v, payloads too
   --filter EXPR          only what matches: 'type==RESET && channel=="jobs" &&
                          bytes>4K'. The names are those of --json; ~ contains,
                          metadata.KEY is one of them, a name alone asks for it
   --resync               behind damage, look for the next header
-  --write FILE           all of it, shown or not, as a pcapng, which relay inspect,
-                         Wireshark and tshark open
+  --write FILE           all of it, shown or not, as a pcapng, which
+                         relay inspect, Wireshark and tshark open
 
 how
   --time relative|delta|clock  since the first frame, since the one before, or
