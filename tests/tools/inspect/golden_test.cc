@@ -147,6 +147,21 @@ TEST(Golden, HasEveryEndThatTheServerHas) {
   }
 }
 
+TEST(Golden, JsonMdNamesEveryField) {
+  const std::string page = ReadFile(JSON_MD);
+  for (const std::span<const FieldInfo> all : {AllFields(), AllExchangeFields()}) {
+    for (const FieldInfo& field : all) {
+      bool is_named = false;
+      for (const char before : {'`', ' '}) {
+        for (const char behind : {'`', ' '}) {
+          is_named = is_named || page.find(before + std::string(field.name) + behind) != std::string::npos;
+        }
+      }
+      EXPECT_TRUE(is_named) << field.name;
+    }
+  }
+}
+
 // What is told of each direction has no hole and no overlap, from the first byte to the last.
 TEST(Golden, AccountsForEveryByte) {
   std::map<std::string, uint64_t> next;
