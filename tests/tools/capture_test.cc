@@ -23,10 +23,13 @@ std::string Path(const std::string& name) {
   return testing::TempDir() + "relay-capture-" + std::to_string(getpid()) + "-" + name;
 }
 
-absl::Status Read(const std::string& path, Tap& tap) {
+absl::Status Read(const std::string& path, Tap& tap, uint64_t* skipped = nullptr) {
   auto input = ByteInput::Open(path);
   if (!input.ok()) return input.status();
-  auto source = OpenCapture(*std::move(input));
+  auto source = OpenCapture(*std::move(input), [skipped](uint64_t connections) {
+    ASSERT_NE(skipped, nullptr) << "connections were skipped";
+    *skipped = connections;
+  });
   return source.ok() ? (*source)->Run(tap) : source.status();
 }
 
@@ -115,6 +118,27 @@ TEST(Pcapng, ADiskThatIsFullIsTold) {
   (*writer)->OnOpen({1, absl::UnixEpoch(), "", ""});
   EXPECT_EQ((*writer)->Finish().code(), absl::StatusCode::kDataLoss);
   EXPECT_FALSE(CreatePcapng("/no/such/folder/file").ok());
+}
+
+TEST(Capture, TellsHowManyConnectionsAreNotRelays) {
+  const std::string path = Path("others");
+  {
+    auto writer = CreatePcapng(path);
+    ASSERT_TRUE(writer.ok());
+    for (const ConnectionId id : {1, 2, 3}) {
+      const std::string client = "tcp://10.0.0.1:" + std::to_string(1000 + id);
+      (*writer)->OnOpen({id, absl::UnixEpoch(), client, "tcp://10.0.0.2:80"});
+      (*writer)->OnBytes({id, Direction::kToServer, absl::UnixEpoch(),
+                          AsBytes(id == 2 ? proto::kPreface : std::string_view("GET / HTTP/1.1\r\n"))});
+    }
+    ASSERT_TRUE((*writer)->Finish().ok());
+  }
+  Recorder recorder;
+  uint64_t skipped = 0;
+  ASSERT_TRUE(Read(path, recorder, &skipped).ok());
+  EXPECT_EQ(skipped, 2u);
+  EXPECT_EQ(recorder.only().to_server, proto::kPreface);
+  unlink(path.c_str());
 }
 
 TEST(Capture, IsKnownByItsFirstBytes) {

@@ -20,7 +20,8 @@ using namespace std::string_view_literals;
 
 class CaptureSource : public Source {
  public:
-  explicit CaptureSource(std::unique_ptr<ByteInput> input) : input_(std::move(input)) {}
+  CaptureSource(std::unique_ptr<ByteInput> input, std::function<void(uint64_t)> on_skipped)
+      : input_(std::move(input)), on_skipped_(std::move(on_skipped)) {}
   ~CaptureSource() override {
     if (pcap_ != nullptr) pcap_close(pcap_);  // and the file with it
   }
@@ -64,6 +65,7 @@ class CaptureSource : public Source {
       assembly.Take(*segment);
     }
     assembly.Finish();
+    if (assembly.other_connections() > 0) on_skipped_(assembly.other_connections());
     return read_error_.ok() ? status : read_error_;
   }
 
@@ -81,6 +83,7 @@ class CaptureSource : public Source {
   }
 
   const std::unique_ptr<ByteInput> input_;
+  const std::function<void(uint64_t)> on_skipped_;
   pcap_t* pcap_ = nullptr;
   int link_type_ = 0;
   absl::Status read_error_;
@@ -98,8 +101,9 @@ bool IsCapture(std::string_view first_bytes) {
   return false;
 }
 
-absl::StatusOr<std::unique_ptr<Source>> OpenCapture(std::unique_ptr<ByteInput> input) {
-  auto source = std::make_unique<CaptureSource>(std::move(input));
+absl::StatusOr<std::unique_ptr<Source>> OpenCapture(std::unique_ptr<ByteInput> input,
+                                                    std::function<void(uint64_t)> on_skipped) {
+  auto source = std::make_unique<CaptureSource>(std::move(input), std::move(on_skipped));
   if (absl::Status status = source->Open(); !status.ok()) return status;
   return std::unique_ptr<Source>(std::move(source));
 }

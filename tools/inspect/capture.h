@@ -4,6 +4,8 @@
 #define RELAY_TOOLS_INSPECT_CAPTURE_H_
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -19,8 +21,10 @@ inline constexpr size_t kCaptureMagicBytes = 4;
 // Whether a file that begins so is a pcap, of either order of bytes and either unit of time, or a pcapng.
 bool IsCapture(std::string_view first_bytes);
 
-// INVALID_ARGUMENT where the file's header is broken, or its link layer unknown.
-absl::StatusOr<std::unique_ptr<Source>> OpenCapture(std::unique_ptr<ByteInput> input);
+// INVALID_ARGUMENT where the file's header is broken, or its link layer unknown. At the end of Run `on_skipped` hears
+// how many TCP connections were left out, since they are not relay's; not where that is none.
+absl::StatusOr<std::unique_ptr<Source>> OpenCapture(std::unique_ptr<ByteInput> input,
+                                                    std::function<void(uint64_t connections)> on_skipped);
 
 }  // namespace relay::inspect
 

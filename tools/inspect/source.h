@@ -37,7 +37,7 @@ class Source {
 //   hex.h      a hex dump, as bytes for RawSource
 //   proxy.h    ProxySource: between clients and a server
 //   capture.h  bool IsCapture(std::string_view first_bytes), by the magic of pcap and pcapng, and
-//              absl::StatusOr<std::unique_ptr<Source>> OpenCapture(std::unique_ptr<ByteInput> input)
+//              absl::StatusOr<std::unique_ptr<Source>> OpenCapture(std::unique_ptr<ByteInput> input, ...)
 //   live.h     absl::StatusOr<std::unique_ptr<Source>> OpenLive(const LiveOptions& options)
 // A writer of captures is a Tap:
 //   pcapng_writer.h  absl::StatusOr<std::unique_ptr<Tap>> CreatePcapng(const std::string& path)

@@ -186,7 +186,11 @@ absl::StatusOr<std::unique_ptr<inspect::Source>> OpenSource(const Arguments& arg
   if (inputs.size() == 1) {
     const auto first_bytes = inputs[0]->Peek(inspect::kCaptureMagicBytes);
     if (!first_bytes.ok()) return first_bytes.status();
-    if (inspect::IsCapture(*first_bytes)) return inspect::OpenCapture(std::move(inputs[0]));
+    if (inspect::IsCapture(*first_bytes)) {
+      return inspect::OpenCapture(std::move(inputs[0]), [](uint64_t connections) {
+        PrintError("relay inspect: " + std::to_string(connections) + " TCP connections that are not relay's\n");
+      });
+    }
   }
   return inspect::RawSource::Open(std::move(inputs));
 }
