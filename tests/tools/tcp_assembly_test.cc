@@ -202,6 +202,17 @@ TEST_F(AssemblyTest, AConnectionThatWasOpenAtTheStartIsTakenFromWhereItIs) {
   EXPECT_EQ(recorder_.only().to_client, "[gap 900]" + chunk);  // 0 was acknowledged: what followed is missing
 }
 
+TEST_F(AssemblyTest, NothingComesBehindTheEnd) {
+  Take(wire_.Handshake());
+  Say(0, proto::kPreface);
+  Say(20, "no stream has this");
+  Take({wire_.Make(Direction::kToServer, 8, "", tcp::kFin | tcp::kAck)});
+  Say(12, "nor this");
+  assembly_.Finish();
+  EXPECT_EQ(recorder_.only().to_server, std::string(proto::kPreface) + "[end]");
+  EXPECT_EQ(assembly_.held_bytes(), 0u);
+}
+
 TEST_F(AssemblyTest, AResetEndsBothSides) {
   Take(wire_.Handshake());
   Say(0, proto::kPreface);

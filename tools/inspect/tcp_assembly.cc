@@ -191,6 +191,7 @@ void TcpAssembly::TellFin(Connection& connection, size_t from) {
   Half& half = connection.halves[from];
   if (!half.has_fin || half.is_closed || half.next < half.fin || connection.state == State::kOver) return;
   half.is_closed = true;
+  DropHeld(half);  // nothing stands behind a FIN
   if (connection.state == State::kRelay) tap_.OnClose(connection.id, DirectionOf(connection, from), now_);
   if (connection.halves[1 - from].is_closed) connection.state = State::kOver;
 }
