@@ -1,6 +1,7 @@
 #include "server/session.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace relay::server {
 
@@ -10,8 +11,13 @@ std::vector<Client*> SlotTable::All() const {
   for (const auto& client : low_) {
     if (client != nullptr) all.push_back(client.get());
   }
-  for (const auto& [slot, client] : high_) all.push_back(client.get());
-  std::sort(all.begin(), all.end(), [](const Client* a, const Client* b) { return a->slot < b->slot; });
+  if (high_.empty()) return all;
+  // The clients themselves are not looked at: there may be thousands, each somewhere else in memory.
+  std::vector<std::pair<uint16_t, Client*>> high;
+  high.reserve(high_.size());
+  for (const auto& [slot, client] : high_) high.emplace_back(slot, client.get());
+  std::sort(high.begin(), high.end());
+  for (const auto& [slot, client] : high) all.push_back(client);
   return all;
 }
 

@@ -147,13 +147,18 @@ int Main(const Options& given) {
       "| RSS MiB | connections | sent MiB | drawn / sent | most of one | CPU s server : attacker | ends |\n"
       "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
   size_t ran = 0;
+  std::string failed_words;
   size_t failed = 0;
   for (const Flood& flood : AllFloods()) {
     if (flood.name.find(options.only) == std::string::npos || (flood.is_long && !options.bench)) continue;
     ++ran;
-    if (!Run(flood, options, sink.port()).empty()) ++failed;
+    const std::vector<std::string> faults = Run(flood, options, sink.port());
+    if (faults.empty()) continue;
+    ++failed;
+    failed_words += "  " + flood.name + ":";
+    for (const std::string& fault : faults) failed_words += " " + fault + (fault == faults.back() ? "\n" : ",");
   }
-  std::printf("%zu floods, %zu broke a bound\n", ran, failed);
+  std::printf("\n%zu floods, %zu broke a bound\n%s", ran, failed, failed_words.c_str());
   return ran == 0 || failed > 0 ? 1 : 0;
 }
 
