@@ -63,7 +63,8 @@ void World::CarryUp(Link& link, size_t most) {
   ++moves_;
   link.arrived.append(link.up, 0, bytes);
   link.up.erase(0, bytes);
-  std::string lump;
+  if (!is_in_turn_) lumps_.clear();
+  std::string& lump = lumps_.emplace_back();
   lump.swap(link.arrived);
   std::span<uint8_t> rest(reinterpret_cast<uint8_t*>(lump.data()), lump.size());
   const ConnectionId connection = link.connection;
@@ -102,6 +103,16 @@ void World::CarryUp(Link& link, size_t most) {
   if (link.is_open && link.connection == connection) {
     link.arrived.assign(reinterpret_cast<const char*>(rest.data()), rest.size());
   }
+}
+
+void World::CarryAllUp() {
+  is_in_turn_ = true;
+  for (const auto& link : links_) CarryUp(*link, UINT64_MAX);
+  for (const auto& link : links_) ++link->judged_since;
+  reference_->OnTime(now_);
+  relay_->OnTime(now_);
+  is_in_turn_ = false;
+  Settle(std::nullopt, false);
 }
 
 void World::CarryDown(Link& link, size_t most) {
@@ -231,6 +242,7 @@ void World::DrainRelay() {
 // ---- The end of a turn ---------------------------------------------------------------------------------------------
 
 void World::Settle(std::optional<TappedFrame> in, bool exact) {
+  if (is_in_turn_) return;
   if (in.has_value()) Trace("->", *in);
   bool is_first = true;
   while (is_first || relay_->has_effects() || reference_->has_more()) {

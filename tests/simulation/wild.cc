@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "proto/channel_name.h"
 #include "proto/messages.h"
@@ -32,8 +33,64 @@ void World::ActWild(Link& link) {
     for (uint64_t i = random_.Below(40); i > 0; --i) link.up.push_back(static_cast<char>(random_.Next()));
     return;
   }
+  if (random_.OneIn(12)) return Plot(link);
   const uint64_t frames = random_.OneIn(20) ? random_.Between(10, 40) : random_.Between(1, 3);
   for (uint64_t i = 0; i < frames; ++i) Babble(link);
+}
+
+// One exchange up to a bound of it, or one step beyond: a request of its own, or the answer to one that it was handed.
+void World::Plot(Link& link) {
+  if (link.joined_slots.empty()) return Babble(link);
+  const bool answers = !link.parts.empty() && link.parts.back().serves && !random_.OneIn(3);
+  Link::Part part;
+  if (answers) {
+    part = link.parts.back();
+  } else {
+    part.slot = *std::next(link.joined_slots.begin(), static_cast<long>(random_.Below(link.joined_slots.size())));
+    part.exchange = DrawId();
+    RememberPart(link, part);
+  }
+  const uint8_t direction = answers ? flag::kResponse : flag::kRequest;
+  const auto say = [&](FrameType type, uint8_t flags, std::string_view payload) {
+    proto::AppendFrame(link.up, type, flags, part.slot, part.exchange, payload);
+  };
+  const uint64_t beyond = random_.Below(2);
+  const auto window = [&](uint64_t total) {
+    char payload[sizeof(uint64_t)];
+    proto::StoreBig<uint64_t>(reinterpret_cast<uint8_t*>(payload), total);
+    say(FrameType::kWindow, answers ? flag::kRequest : flag::kResponse, {payload, sizeof(payload)});
+  };
+  if (!random_.OneIn(8)) say(FrameType::kStart, direction, std::string(proto::kStartBlockBytes, '\0'));
+  switch (random_.Below(6)) {
+    case 0: {
+      constexpr uint64_t kMost = 60000;
+      uint64_t left = limits_.initial_window_bytes + beyond;
+      while (left > 0) {
+        // None of them leaves less than a CHUNK costs.
+        uint64_t cost = std::min(left, kMost);
+        if (left > cost && left - cost < proto::kChunkOverheadBytes) cost -= proto::kChunkOverheadBytes;
+        say(FrameType::kChunk, direction, std::string(cost - proto::kChunkOverheadBytes, 'w'));
+        left -= cost;
+      }
+      break;
+    }
+    case 1:
+      say(FrameType::kEnd, direction, std::string(limits_.max_start_bytes + beyond, 'w'));
+      break;
+    case 2:
+      window(limits_.max_window_bytes + beyond);
+      break;
+    case 3:
+      if (beyond == 1) say(FrameType::kStart, direction, std::string(proto::kStartBlockBytes, '\0'));
+      break;
+    case 4:
+      say(FrameType::kEnd, direction, {});
+      if (beyond == 1) say(FrameType::kChunk, direction, "w");
+      break;
+    default:
+      window(limits_.initial_window_bytes + random_.Below(100));
+      break;
+  }
 }
 
 void World::Babble(Link& link) {

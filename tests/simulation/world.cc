@@ -82,7 +82,7 @@ void World::DrawLinks() {
     if (random_.OneIn(2)) weights_[choice] = random_.Between(1, most);
   };
   weights_[kTime] = random_.Between(1, 10);
-  fault(kWild, 20);
+  fault(kWild, 30);
   fault(kStall, 8);
   fault(kCut, 2);
   fault(kGoaway, 1);
@@ -200,6 +200,7 @@ void World::Step() {
       CarryDown(link, random_.OneIn(3) ? random_.Scaled(100) : kAll);
       break;
     case kTurn:
+      if (is_coarse_) CarryAllUp();
       // By index: a link that breaks may leave a silent one behind, at the end.
       for (size_t i = 0; i < links_.size() && failure_.empty(); ++i) {
         CarryUp(*links_[i], kAll);

@@ -9,6 +9,7 @@
 #define RELAY_TESTS_SIMULATION_WORLD_H_
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <set>
@@ -123,6 +124,8 @@ class World {
   void Connect(Link& link);
   void CarryUp(Link& link, size_t most);
   void CarryDown(Link& link, size_t most);
+  // All that is on its way to the relay, as one turn of its loop.
+  void CarryAllUp();
   void Cut(Link& link);
   void Forget(Link& link);
   void ShutInput(Link& link);
@@ -163,6 +166,7 @@ class World {
 
   // The wild ones.
   void ActWild(Link& link);
+  void Plot(Link& link);
   void Babble(Link& link);
   void ConnectWild(Link& link);
   std::string WildPayload(proto::FrameType type);
@@ -187,6 +191,7 @@ class World {
   std::unique_ptr<Tap> tap_;
   std::vector<proto::Uuid> channels_;
   std::vector<std::unique_ptr<Link>> links_;
+  std::deque<std::string> lumps_;  // what the relay was given in this turn
   std::vector<Story> stories_;
   std::vector<uint64_t> weights_;
   std::vector<proto::Uuid> wild_ids_;
@@ -194,7 +199,8 @@ class World {
   std::vector<proto::Uuid> recent_ids_;  // of requests: for whoever guesses
   bool ids_collide_ = false;
   bool has_wild_ = false;
-  bool is_coarse_ = false;    // bytes reach the relay in lumps, not frame by frame
+  bool is_coarse_ = false;    // bytes reach the relay in lumps, not frame by frame, and several in one turn
+  bool is_in_turn_ = false;   // more is to come before the relay's turn ends
   bool is_heavy_ = false;     // many bodies are larger than a window
   size_t socket_bytes_ = 0;   // so much of what is on its way counts as sent
   uint64_t patience_ms_ = 0;  // the longest time that passes at once
