@@ -86,7 +86,7 @@ class Reference {
   enum class Doing : uint8_t { kNothing, kWaiting, kSending, kReceiving };
 
   // Something to be done at a time, in whole milliseconds since the start; what is due together, in the order in which
-  // it was set.
+  // it was set, but requests without a timeout of their own first.
   struct Timer {
     bool is_set = false;
     uint64_t tick = 0;

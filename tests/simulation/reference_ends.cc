@@ -1,6 +1,7 @@
 // How exchanges end, what is written of that, and what is due when.
 
 #include <algorithm>
+#include <tuple>
 
 #include "proto/utf8.h"
 #include "simulation/reference.h"
@@ -155,10 +156,11 @@ Reference::Due Reference::NextDue() {
   Due first;
   const auto consider = [&](Due due) {
     if (!due.timer->is_set) return;
-    if (first.timer == nullptr ||
-        std::pair(due.timer->tick, due.timer->order) < std::pair(first.timer->tick, first.timer->order)) {
-      first = due;
-    }
+    const auto rank = [](const Due& d) {
+      const bool has_own_time = d.request == nullptr || d.request->has_timeout;
+      return std::tuple(d.timer->tick, has_own_time, d.timer->order);
+    };
+    if (first.timer == nullptr || rank(due) < rank(first)) first = due;
   };
   consider({&drain_over_, nullptr, nullptr, nullptr});
   for (auto& [id, peer] : peers_) {
