@@ -4,13 +4,13 @@
 #define RELAY_TOOLS_INSPECT_PACKET_H_
 
 #include <array>
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "absl/time/time.h"
@@ -23,7 +23,10 @@ struct Endpoint {
   bool is_v6 = false;
   uint16_t port = 0;
 
-  friend auto operator<=>(const Endpoint&, const Endpoint&) = default;
+  friend bool operator==(const Endpoint&, const Endpoint&) = default;
+  friend bool operator<(const Endpoint& a, const Endpoint& b) {
+    return std::tie(a.address, a.is_v6, a.port) < std::tie(b.address, b.is_v6, b.port);
+  }
   template <typename H>
   friend H AbslHashValue(H hash, const Endpoint& it) {
     return H::combine(std::move(hash), it.address, it.port);
