@@ -1,4 +1,4 @@
-"""What `relay bench raw` counts is what it did; how fast that was, no test says."""
+"""What `relay bench` counts is what it did; how fast that was, no test says."""
 
 import json
 import os
@@ -43,6 +43,24 @@ class Raw(RelayTest):
 
     def test_steps_need_a_relayd_of_its_own(self):
         self.assertEqual(self.bench("--in-step").code, USAGE)
+
+
+class Sdk(RelayTest):
+    def test_answers_every_request_through_each_kind_of_call(self):
+        for calls in ("callback", "blocking", "streamed"):
+            for sharing in ("--shared", "--each"):
+                with self.subTest(calls=calls, sharing=sharing):
+                    got = self.relay("bench", "sdk", "--json", "--calls", calls, sharing, "--in-flight", "5", "--receivers", "2",
+                                     "--requests", "300", stdout=subprocess.PIPE).result()
+                    self.assertEqual(got.code, OK, got.err)
+                    self.assertEqual(json.loads(got.out)["requests"], 300)
+
+    def test_says_that_the_server_cannot_be_reached(self):
+        got = self.relay("bench", "sdk", "--server", "tcp://127.0.0.1:1").result()
+        self.assertEqual(got.code, UNAVAILABLE)
+
+    def test_starts_no_server(self):
+        self.assertEqual(self.relay("bench", "sdk", "--relayd", RELAYD).result().code, USAGE)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include <memory>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "tools/bench/relay_dialect.h"
@@ -13,12 +14,6 @@ namespace relay::bench {
 namespace {
 
 constexpr double kPercentiles[] = {0.5, 0.99, 0.999};
-
-std::chrono::nanoseconds OwnCpu() {
-  timespec time = {};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
-}
 
 double Microseconds(std::chrono::nanoseconds time) { return std::chrono::duration<double, std::micro>(time).count(); }
 
@@ -33,48 +28,65 @@ double RequestsPerSecond(const RawResult& result) {
 
 }  // namespace
 
+std::chrono::nanoseconds OwnCpu() {
+  timespec time = {};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+}
+
 absl::StatusOr<RawResult> RunRaw(const RawPlan& plan) {
   std::unique_ptr<ServerProcess> server;
   std::string url = plan.server;
+  LoadPlan load_plan;
+  load_plan.warm_up_requests = plan.warm_up_requests;
+  load_plan.requests = plan.requests;
+  load_plan.duration = plan.duration;
   if (!plan.relayd.empty()) {
     absl::StatusOr<std::unique_ptr<ServerProcess>> started =
         ServerProcess::StartRelayd(plan.relayd, plan.listen, plan.relayd_flags, plan.under);
     if (!started.ok()) return started.status();
     server = *std::move(started);
     url = server->url();
-  }
-  RawResult result;
-  {
-    RelayDialect dialect(url, plan.shape.frames);
-    Load load(plan.shape, dialect);
-    if (absl::Status status = dialect.Open(load); !status.ok()) return status;
-
-    const ProcessMeter meter(server ? server->pid() : -1);
-    std::chrono::nanoseconds server_before{0};
-    std::chrono::nanoseconds client_before{0};
-    LoadPlan load_plan;
-    load_plan.warm_up_requests = plan.warm_up_requests;
-    load_plan.requests = plan.requests;
-    load_plan.duration = plan.duration;
-    load_plan.on_warm = [&] {
-      server_before = meter.Cpu();
-      client_before = OwnCpu();
-    };
     if (plan.in_step) {
       load_plan.pause = [&server] { server->Pause(); };
       load_plan.resume = [&server] { server->Resume(); };
     }
-    absl::StatusOr<LoadResult> ran = load.Run(load_plan);
-    if (!ran.ok()) return ran.status();
-    result.load = *std::move(ran);
-    result.has_server_cpu = server != nullptr;
-    result.server_cpu = meter.Cpu() - server_before;
-    result.client_cpu = OwnCpu() - client_before;
-    result.server_rss_bytes = meter.RssBytes();
   }
-  if (server) {
+  RelayDialect dialect(url, {.frames = plan.shape.frames});
+  absl::StatusOr<RawResult> result =
+      Measure(plan.shape, dialect, std::move(load_plan), server ? server->pid() : plan.server_pid);
+  if (result.ok() && server) {
     if (absl::Status status = server->Stop(); !status.ok()) return status;
   }
+  return result;
+}
+
+absl::StatusOr<RawResult> Measure(const Shape& shape, Dialect& dialect, LoadPlan plan, pid_t server_pid) {
+  Load load(shape, dialect);
+  if (absl::Status status = dialect.Open(load); !status.ok()) return status;
+  const ProcessMeter meter(server_pid);
+  RawResult result;
+  if (plan.idle.count() > 0) {
+    // What joining has left to be done is done first.
+    if (absl::Status status = load.PumpFor(std::chrono::seconds(1)); !status.ok()) return status;
+    result.idle_cpu = -meter.Cpu();
+    if (absl::Status status = load.PumpFor(plan.idle); !status.ok()) return status;
+    result.idle_cpu += meter.Cpu();
+    result.idle_rss_bytes = meter.RssBytes();
+  }
+  std::chrono::nanoseconds server_before{0};
+  std::chrono::nanoseconds client_before{0};
+  plan.on_warm = [&] {
+    server_before = meter.Cpu();
+    client_before = OwnCpu();
+  };
+  absl::StatusOr<LoadResult> ran = load.Run(plan);
+  if (!ran.ok()) return ran.status();
+  result.load = *std::move(ran);
+  result.has_server_cpu = server_pid > 0;
+  result.server_cpu = meter.Cpu() - server_before;
+  result.client_cpu = OwnCpu() - client_before;
+  result.server_rss_bytes = meter.RssBytes();
   return result;
 }
 
@@ -93,16 +105,22 @@ std::string Describe(const RawResult& result) {
 }
 
 std::string ToJson(const RawResult& result) {
-  std::string text =
-      absl::StrFormat(R"({"requests": %d, "seconds": %.6f, "requests_per_second": %.1f, "client_cpu_us": %.4f)",
-                      result.load.requests, std::chrono::duration<double>(result.load.elapsed).count(),
-                      RequestsPerSecond(result), PerRequest(result, result.client_cpu));
-  for (const double part : kPercentiles) {
-    text += absl::StrFormat(R"(, "p%g_us": %.0f)", part * 100, Microseconds(result.load.latencies.Percentile(part)));
+  const LoadResult& load = result.load;
+  std::string text = absl::StrFormat(R"({"requests": %d, "in_time": %d, "refused": %d, "lost": %d, "not_offered": %d)",
+                                     load.requests, load.in_time, load.refused, load.lost, load.not_offered);
+  text += absl::StrFormat(R"(, "seconds": %.6f, "requests_per_second": %.1f, "client_cpu_us": %.4f)",
+                          std::chrono::duration<double>(load.elapsed).count(), RequestsPerSecond(result),
+                          PerRequest(result, result.client_cpu));
+  for (const double part : {0.5, 0.99, 0.999, 1.0}) {
+    text += absl::StrFormat(R"(, "p%g_us": %.0f)", part * 100, Microseconds(load.latencies.Percentile(part)));
   }
   if (result.has_server_cpu) {
     text += absl::StrFormat(R"(, "server_cpu_us": %.4f, "server_rss_bytes": %d)", PerRequest(result, result.server_cpu),
                             result.server_rss_bytes);
+  }
+  if (result.idle_rss_bytes > 0) {
+    text += absl::StrFormat(R"(, "idle_cpu_s": %.6f, "idle_rss_bytes": %d)",
+                            std::chrono::duration<double>(result.idle_cpu).count(), result.idle_rss_bytes);
   }
   return text + "}\n";
 }

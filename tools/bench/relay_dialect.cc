@@ -1,10 +1,10 @@
 #include "tools/bench/relay_dialect.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "proto/channel_name.h"
 #include "proto/endian.h"
 #include "proto/messages.h"
 #include "proto/relay.pb.h"
@@ -19,8 +19,9 @@ using proto::FrameType;
 using proto::Uuid;
 
 constexpr std::string_view kPing = "ready?\n\n";
-constexpr size_t kIdAt = 8;
 constexpr size_t kSlotAt = 6;
+constexpr size_t kAddressBytes = 18;  // slot and id
+constexpr size_t kMostSlots = 4096;   // of a connection
 
 // Ids that do not depend on chance, and spread over a hash as random ones do.
 Uuid MakeId(uint64_t kind, uint64_t number) {
@@ -42,8 +43,7 @@ void Greet(std::string& out) {
   proto::AppendMessage(out, FrameType::kHello, 0, 0, proto::kNilUuid, hello);
 }
 
-void Join(std::string& out, uint16_t slot, const Uuid& client) {
-  const Uuid channel = proto::ChannelId("bench");
+void Join(std::string& out, uint16_t slot, const Uuid& client, const Uuid& channel) {
   v1::Join join;
   join.set_client_id(client.data, proto::kUuidBytes);
   join.set_channel_id(channel.data, proto::kUuidBytes);
@@ -54,7 +54,8 @@ void Ping(std::string& out) { proto::AppendFrame(out, FrameType::kPing, 0, 0, pr
 
 }  // namespace
 
-RelayDialect::RelayDialect(std::string server, unsigned frames) : server_(std::move(server)), frames_(frames) {}
+RelayDialect::RelayDialect(std::string server, Options options)
+    : server_(std::move(server)), options_(options), frames_(options.frames) {}
 
 absl::Status RelayDialect::Open(Load& load) {
   request_ = Message(proto::flag::kRequest, 0, load.shape().body_bytes);
@@ -62,21 +63,21 @@ absl::Status RelayDialect::Open(Load& load) {
   if (absl::Status status = OpenSenders(load); !status.ok()) return status;
   if (absl::Status status = OpenReceivers(load); !status.ok()) return status;
   // PONG stands behind all that was joined before it.
-  return load.PumpUntil([this] { return pongs_ == first_sender_.size(); });
+  return load.PumpUntil([this] { return pongs_ == sockets_; });
 }
 
 absl::Status RelayDialect::OpenSenders(Load& load) {
   const size_t in_flight = load.shape().in_flight;
-  const size_t per_socket = load.shape().is_shared ? in_flight : 1;
-  for (size_t sender = 0; sender < in_flight; sender += per_socket) {
+  const size_t most = load.shape().is_shared ? kMostSlots : 1;
+  for (size_t sender = 0; sender < in_flight; sender += most) {
     const absl::StatusOr<Socket*> socket = load.Connect(server_, Side::kSender);
     if (!socket.ok()) return socket.status();
-    (*socket)->set_index(first_sender_.size());
-    first_sender_.push_back(sender);
+    (*socket)->set_index(sender);
+    ++sockets_;
     Greet((*socket)->output());
-    for (size_t i = 0; i < per_socket; ++i) {
+    for (size_t i = 0; i < std::min(most, in_flight - sender); ++i) {
       const auto slot = static_cast<uint16_t>(i + 1);
-      Join((*socket)->output(), slot, MakeId(1, sender + i));
+      Join((*socket)->output(), slot, MakeId(1, sender + i), MakeId(4, (sender + i) % options_.channels));
       senders_.push_back({*socket, slot});
     }
     Ping((*socket)->output());
@@ -87,26 +88,34 @@ absl::Status RelayDialect::OpenSenders(Load& load) {
 
 absl::Status RelayDialect::OpenReceivers(Load& load) {
   const size_t receivers = load.shape().receivers;
-  const size_t slots = (load.shape().in_flight + receivers - 1) / receivers;
-  std::string receive;
-  proto::AppendMessage(receive, FrameType::kReceive, 0, 0, proto::kNilUuid, v1::Receive());
+  const size_t slots = load.shape().slots_each();
   for (size_t receiver = 0; receiver < receivers; ++receiver) {
     const absl::StatusOr<Socket*> socket = load.Connect(server_, Side::kReceiver);
     if (!socket.ok()) return socket.status();
-    (*socket)->set_index(first_sender_.size());
-    first_sender_.push_back(0);
+    (*socket)->set_index(receiver);
+    ++sockets_;
     std::string& output = (*socket)->output();
     Greet(output);
     for (size_t i = 0; i < slots; ++i) {
       const auto slot = static_cast<uint16_t>(i + 1);
-      Join(output, slot, MakeId(2, receiver * slots + i));
-      proto::StoreBig<uint16_t>(&receive[kSlotAt], slot);
-      output += receive;
+      Join(output, slot, MakeId(2, receiver * slots + i), MakeId(4, (receiver * slots + i) % options_.channels));
     }
+    if (!options_.is_late) Receive(load, **socket);
     Ping(output);
     load.HasOutput(**socket);
+    receivers_.push_back(*socket);
   }
   return absl::OkStatus();
+}
+
+void RelayDialect::Receive(Load& load, Socket& socket) {
+  std::string receive;
+  proto::AppendMessage(receive, FrameType::kReceive, 0, 0, proto::kNilUuid, v1::Receive());
+  for (size_t slot = 1; slot <= load.shape().slots_each(); ++slot) {
+    proto::StoreBig<uint16_t>(&receive[kSlotAt], static_cast<uint16_t>(slot));
+    socket.output() += receive;
+  }
+  load.HasOutput(socket);
 }
 
 std::string RelayDialect::Message(uint8_t direction, uint8_t last_flags, size_t body_bytes) const {
@@ -126,30 +135,37 @@ std::string RelayDialect::Message(uint8_t direction, uint8_t last_flags, size_t 
   return message;
 }
 
-void RelayDialect::Append(Socket& socket, const std::string& message, uint16_t slot, const uint8_t* id,
-                          uint64_t number) const {
+void RelayDialect::Append(Socket& socket, const std::string& message, std::string_view address, uint64_t number) const {
   std::string& output = socket.output();
   const size_t begin = output.size();
   output += message;
-  auto* frame = reinterpret_cast<uint8_t*>(output.data()) + begin;
-  const auto address = [slot, id](uint8_t* header) {
-    proto::StoreBig<uint16_t>(header + kSlotAt, slot);
-    std::memcpy(header + kIdAt, id, proto::kUuidBytes);
-  };
-  address(frame);
+  char* frame = output.data() + begin;
+  std::memcpy(frame + kSlotAt, address.data(), address.size());
   frame += proto::kHeaderBytes + proto::kStartBlockBytes;
   if (frames_ == 3) {
-    address(frame);
+    std::memcpy(frame + kSlotAt, address.data(), address.size());
     frame += proto::kHeaderBytes;
-    address(reinterpret_cast<uint8_t*>(output.data()) + output.size() - proto::kHeaderBytes);
+    std::memcpy(&output[output.size() - proto::kHeaderBytes] + kSlotAt, address.data(), address.size());
   }
   std::memcpy(frame, &number, sizeof(number));
 }
 
 void RelayDialect::Send(Load& load, size_t sender, uint64_t number) {
   const Sender& from = senders_[sender];
-  Append(*from.socket, request_, from.slot, MakeId(3, number).data, number);
+  const Uuid id = MakeId(3, number);
+  char address[kAddressBytes];
+  proto::StoreBig<uint16_t>(address, from.slot);
+  std::memcpy(address + sizeof(uint16_t), id.data, proto::kUuidBytes);
+  Append(*from.socket, request_, {address, sizeof(address)}, number);
   load.HasOutput(*from.socket);
+  if (++sent_ == load.shape().in_flight && options_.is_late) {
+    for (Socket* const socket : receivers_) Receive(load, *socket);
+  }
+}
+
+void RelayDialect::Answer(Load& load, Socket& socket, std::string_view ticket, uint64_t number) {
+  Append(socket, response_, ticket, number);
+  load.HasOutput(socket);
 }
 
 absl::Status RelayDialect::OnInput(Load& load, Socket& socket) {
@@ -168,8 +184,7 @@ absl::Status RelayDialect::OnInput(Load& load, Socket& socket) {
             socket.side() == Side::kSender ? OnSenderFrame(load, socket, frame) : OnReceiverFrame(load, socket, frame);
         break;
       default:
-        status = OnControlFrame(socket, frame);
-        if (socket.has_unsent()) load.HasOutput(socket);
+        status = OnControlFrame(load, socket, frame);
     }
     if (!status.ok()) return status;
     socket.Consume(frame.bytes().size());
@@ -177,41 +192,34 @@ absl::Status RelayDialect::OnInput(Load& load, Socket& socket) {
 }
 
 absl::Status RelayDialect::OnReceiverFrame(Load& load, Socket& socket, const Frame& frame) {
-  // The body comes in a frame before the last one, or in the same.
-  if (frame.type() == FrameType::kStart && frames_ == 3) return absl::OkStatus();
-  if (frame.type() == FrameType::kEnd) {
-    load.OnRequest();
-    load.HasOutput(socket);
-    return absl::OkStatus();
+  if (absl::Status status = CheckBody(load, frame); !status.ok()) return status;
+  if (IsLast(frame)) {
+    const auto* const header = reinterpret_cast<const char*>(frame.bytes().data());
+    load.OnRequest(socket, {header + kSlotAt, kAddressBytes}, NumberOf(frame.id()));
   }
-  const std::span<uint8_t> payload = frame.payload();
-  const std::span<uint8_t> body = frames_ == 1 ? payload.subspan(proto::kStartBlockBytes) : payload;
-  if (body.size() != load.shape().body_bytes) return absl::DataLossError("a request of another size");
-  uint64_t number;
-  std::memcpy(&number, body.data(), sizeof(number));
-  Append(socket, response_, frame.slot(), frame.bytes().data() + kIdAt, number);
-  if (frames_ == 3) return absl::OkStatus();  // answered in full; what is still to come is END
-  load.OnRequest();
-  load.HasOutput(socket);
   return absl::OkStatus();
 }
 
 absl::Status RelayDialect::OnSenderFrame(Load& load, const Socket& socket, const Frame& frame) {
-  if (frame.type() == FrameType::kStart && frames_ == 3) return absl::OkStatus();
-  const size_t sender = first_sender_[socket.index()] + frame.slot() - 1;
-  if (frame.type() == FrameType::kEnd) return load.OnAnswer(sender, NumberOf(frame.id()));
-  const std::span<uint8_t> payload = frame.payload();
-  const std::span<uint8_t> body = frames_ == 1 ? payload.subspan(proto::kStartBlockBytes) : payload;
-  uint64_t number;
-  std::memcpy(&number, body.data(), sizeof(number));
-  if (body.size() != load.shape().body_bytes || MakeId(3, number) != frame.id()) {
-    return absl::DataLossError("an answer with the body of another request");
-  }
-  if (frames_ == 3) return absl::OkStatus();
-  return load.OnAnswer(sender, number);
+  if (absl::Status status = CheckBody(load, frame); !status.ok()) return status;
+  return IsLast(frame) ? load.OnAnswer(socket.index() + frame.slot() - 1, NumberOf(frame.id())) : absl::OkStatus();
 }
 
-absl::Status RelayDialect::OnControlFrame(Socket& socket, const Frame& frame) {
+// The body stands in the frame before the last one, or in the only one.
+absl::Status RelayDialect::CheckBody(const Load& load, const Frame& frame) const {
+  if (frame.type() != (frames_ == 1 ? FrameType::kStart : FrameType::kChunk)) return absl::OkStatus();
+  const std::span<uint8_t> body = frame.payload().subspan(frames_ == 1 ? proto::kStartBlockBytes : 0);
+  uint64_t number = 0;
+  if (body.size() >= sizeof(number)) std::memcpy(&number, body.data(), sizeof(number));
+  if (body.size() == load.shape().body_bytes && MakeId(3, number) == frame.id()) return absl::OkStatus();
+  return absl::DataLossError("the body of another request");
+}
+
+bool RelayDialect::IsLast(const Frame& frame) const {
+  return frame.type() == (frames_ == 1 ? FrameType::kStart : FrameType::kEnd);
+}
+
+absl::Status RelayDialect::OnControlFrame(Load& load, Socket& socket, const Frame& frame) {
   switch (frame.type()) {
     case FrameType::kWelcome:
     case FrameType::kWindow:
@@ -221,7 +229,14 @@ absl::Status RelayDialect::OnControlFrame(Socket& socket, const Frame& frame) {
       return absl::OkStatus();
     case FrameType::kPing:
       proto::AppendFrame(socket.output(), FrameType::kPong, 0, 0, proto::kNilUuid, frame.payload_text());
+      load.HasOutput(socket);
       return absl::OkStatus();
+    case FrameType::kReset:
+      if (socket.side() == Side::kSender) {
+        load.OnRefusal(socket.index() + frame.slot() - 1);
+        return absl::OkStatus();
+      }
+      [[fallthrough]];
     default:
       return absl::UnavailableError(absl::StrCat("the server sent ", std::string(proto::NameOf(frame.type()))));
   }

@@ -80,6 +80,7 @@ absl::StatusOr<std::unique_ptr<ServerProcess>> ServerProcess::StartRelayd(const 
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return absl::UnavailableError("pipe");
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   posix_spawn_file_actions_t actions;

@@ -65,7 +65,7 @@ absl::StatusOr<std::unique_ptr<Socket>> Socket::Connect(std::string_view url, Si
       address->kind == net::Address::Kind::kUnix ? ConnectUnix(*address) : ConnectTcp(*address);
   if (!descriptor.ok()) return descriptor.status();
   if (fcntl(*descriptor, F_SETFL, O_NONBLOCK) != 0) return Failed("fcntl");
-  return std::unique_ptr<Socket>(new Socket(*descriptor, side));
+  return std::make_unique<Socket>(*descriptor, side);
 }
 
 Socket::Socket(int descriptor, Side side) : descriptor_(descriptor), side_(side), buffer_(kFirstBufferBytes) {}

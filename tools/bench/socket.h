@@ -24,6 +24,8 @@ class Socket {
  public:
   // `url` as net::ParseAddress takes it. Blocks until the connection is there; Nagle is off.
   static absl::StatusOr<std::unique_ptr<Socket>> Connect(std::string_view url, Side side);
+  // Takes a descriptor that is connected and does not block.
+  Socket(int descriptor, Side side);
   ~Socket();
   Socket(const Socket&) = delete;
   Socket& operator=(const Socket&) = delete;
@@ -37,6 +39,9 @@ class Socket {
   // What the next Flush sends is appended here.
   std::string& output() { return output_; }
   bool has_unsent() const { return sent_ < output_.size(); }
+  // Set by the load while something is unsent that the system would not take.
+  bool waits_for_room() const { return waits_for_room_; }
+  void set_waits_for_room(bool waits) { waits_for_room_ = waits; }
   // Sends what the system takes.
   absl::Status Flush();
 
@@ -48,13 +53,12 @@ class Socket {
   void Consume(size_t bytes) { begin_ += bytes; }
 
  private:
-  Socket(int descriptor, Side side);
-
   const int descriptor_;
   const Side side_;
   size_t index_ = 0;
   std::string output_;
   size_t sent_ = 0;  // of output_
+  bool waits_for_room_ = false;
   std::vector<uint8_t> buffer_;
   size_t begin_ = 0;
   size_t end_ = 0;

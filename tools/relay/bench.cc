@@ -5,12 +5,14 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "tools/bench/raw.h"
+#include "tools/bench/sdk.h"
 #include "tools/relay/command_line.h"
 #include "tools/relay/commands.h"
 #include "tools/relay/exit_codes.h"
@@ -20,9 +22,11 @@ namespace relay::tools {
 namespace {
 
 constexpr std::string_view kHelp = R"(usage: relay bench raw [OPTION]...
+       relay bench sdk [OPTION]...
 
-Plays senders and receivers on raw frames, one thread for all of them, and says
-how fast the server was and what a request cost it.
+Plays senders and receivers and says how fast the server was and what a request
+cost: raw plays them on raw frames, one thread for all of them; sdk through the
+SDK.
 
 the load
   --in-flight N        senders, each with one request at a time [64]
@@ -33,13 +37,15 @@ the load
   --body BYTES         of a request, and of its answer; 8 to 60000 [64]
   --frames 1|3         one frame each way, or START, CHUNK and END [1]
   --requests N         [100000]
-  --duration TIME      instead: for so long
+  --duration TIME      raw: for so long instead
   --warm-up N          requests that are not counted [a tenth]
+  --calls WHICH        sdk: callback (SendAsync, ReceiveAsync), blocking (Send,
+                       Serve) or streamed (Start, Serve) [callback]
 
 the server
   --server URL         a running one [$RELAY_SERVER, or tcp://127.0.0.1:7420]
-  --relayd PATH        or start this program, and stop it afterwards: only so is
-                       its CPU known
+  --server-pid PID     of it, so that its CPU is known
+  --relayd PATH        raw: or start this program, and stop it afterwards
   --listen URL         where that listens [tcp://127.0.0.1:0]
   --relayd-flag FLAG   another flag of it, as --relayd-flag=--max-clients=9; may
                        be repeated
@@ -56,8 +62,13 @@ the result
 struct Arguments {
   std::string mode;
   bench::RawPlan plan;
+  bench::Calls calls = bench::Calls::kCallback;
   bool json = false;
 };
+
+const std::map<std::string, bench::Calls> kCalls = {{"callback", bench::Calls::kCallback},
+                                                    {"blocking", bench::Calls::kBlocking},
+                                                    {"streamed", bench::Calls::kStreamed}};
 
 std::vector<std::string> Words(const std::string& text) {
   std::vector<std::string> words;
@@ -72,8 +83,10 @@ std::optional<int> Parse(int argc, const char* const* argv, Arguments& arguments
   plan.listen = "tcp://127.0.0.1:0";
   plan.requests = 100'000;
   CLI::App app("", "relay bench");
-  app.add_option("MODE", arguments.mode)->required()->check(CLI::IsMember({"raw"}));
+  app.add_option("MODE", arguments.mode)->required()->check(CLI::IsMember({"raw", "sdk"}));
   AddServer(app, plan.server);
+  app.add_option("--server-pid", plan.server_pid);
+  app.add_option("--calls", arguments.calls)->transform(CLI::CheckedTransformer(kCalls));
   CLI::Option* const relayd = app.add_option("--relayd", plan.relayd);
   app.add_option("--listen", plan.listen)->needs(relayd);
   app.add_option("--relayd-flag", plan.relayd_flags)->needs(relayd)->take_all()->expected(1)->allow_extra_args(false);
@@ -92,6 +105,9 @@ std::optional<int> Parse(int argc, const char* const* argv, Arguments& arguments
   CLI::Option* const warm_up = app.add_option("--warm-up", plan.warm_up_requests);
   app.add_flag("--json", arguments.json);
   if (const std::optional<int> code = ParseCommandLine(app, argc, argv, kHelp)) return code;
+  if (arguments.mode == "sdk" && (relayd->count() > 0 || duration.has_value())) {
+    return UsageError("relay bench", "sdk takes a running server, and a number of requests");
+  }
   plan.shape.is_shared = each->count() == 0;
   if (duration.has_value()) {
     plan.duration = *duration;
@@ -102,12 +118,23 @@ std::optional<int> Parse(int argc, const char* const* argv, Arguments& arguments
   return std::nullopt;
 }
 
+absl::StatusOr<bench::RawResult> Run(const Arguments& arguments) {
+  const bench::RawPlan& plan = arguments.plan;
+  if (arguments.mode == "raw") return bench::RunRaw(plan);
+  return bench::RunSdk({.shape = plan.shape,
+                        .calls = arguments.calls,
+                        .requests = plan.requests,
+                        .warm_up_requests = plan.warm_up_requests,
+                        .server = plan.server,
+                        .server_pid = plan.server_pid});
+}
+
 }  // namespace
 
 int Bench(int argc, const char* const* argv) {
   Arguments arguments;
   if (const std::optional<int> code = Parse(argc, argv, arguments)) return *code;
-  const absl::StatusOr<bench::RawResult> result = bench::RunRaw(arguments.plan);
+  const absl::StatusOr<bench::RawResult> result = Run(arguments);
   if (!result.ok()) {
     PrintError("relay bench: " + std::string(result.status().message()) + "\n");
     return ExitCodeOf(static_cast<StatusCode>(result.status().code()));

@@ -20,7 +20,7 @@ constexpr std::string_view kHelp = R"(relay: sends requests into channels, where
 usage: relay send CHANNEL [OPTION]...     stdin: the request, stdout: the answer
        relay receive CHANNEL [OPTION]...  answers requests, a command for each
        relay inspect [FILE] [OPTION]...   shows every frame, of a file or live
-       relay bench raw [OPTION]...        what a relay costs, measured
+       relay bench raw|sdk [OPTION]...    what a relay costs, measured
        relay send --help | relay receive --help | relay inspect --help
        relay --version
 
