@@ -72,7 +72,12 @@ void Visit(const Exchange& exchange, Call& field) {
 
 std::vector<Field> FieldsOf(const Exchange& exchange) {
   std::vector<Field> fields;
-  auto add = [&fields](std::string_view name, auto make) { fields.push_back({name, make()}); };
+  // Made in its place: g++ 12 suspects a Field that is moved there of being uninitialized.
+  auto add = [&fields](std::string_view name, auto make) {
+    Field& field = fields.emplace_back();
+    field.name = name;
+    field.value = make();
+  };
   Visit(exchange, add);
   return fields;
 }

@@ -274,7 +274,12 @@ void Visit(const SeenFrame& frame, Call& field) {
 
 std::vector<Field> FieldsOf(const SeenFrame& frame) {
   std::vector<Field> fields;
-  auto add = [&fields](std::string_view name, auto make) { fields.push_back({name, make()}); };
+  // Made in its place: g++ 12 suspects a Field that is moved there of being uninitialized.
+  auto add = [&fields](std::string_view name, auto make) {
+    Field& field = fields.emplace_back();
+    field.name = name;
+    field.value = make();
+  };
   Visit(frame, add);
   return fields;
 }
