@@ -2,6 +2,7 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -68,7 +69,9 @@ absl::StatusOr<RawResult> Measure(const Shape& shape, Dialect& dialect, LoadPlan
   RawResult result;
   if (plan.idle.count() > 0) {
     // What joining has left to be done is done first.
-    if (absl::Status status = load.PumpFor(std::chrono::seconds(1)); !status.ok()) return status;
+    if (absl::Status status = load.PumpFor(std::min<std::chrono::nanoseconds>(plan.idle, std::chrono::seconds(1)));
+        !status.ok())
+      return status;
     result.idle_cpu = -meter.Cpu();
     if (absl::Status status = load.PumpFor(plan.idle); !status.ok()) return status;
     result.idle_cpu += meter.Cpu();

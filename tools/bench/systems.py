@@ -27,6 +27,7 @@ class System:
     """One server process. `dialect` is how bench_peers speaks to it."""
 
     name = dialect = ""
+    program = "bench_peers"  # for small requests
     packages = ()
 
     def __init__(self, build, scratch, flags=()):
@@ -136,6 +137,7 @@ class NatsLibrary(Nats):
     """The same server, spoken to by its own C library."""
     name = "nats (libnats)"
     dialect = "libnats"
+    program = "bench_libnats"
 
 
 class Redis(System):
@@ -280,4 +282,4 @@ class Forwarder(Proxy):
         return "a bare byte forwarder, of this tree"
 
 
-ALL = (Relay, Nats, Gearman, Majordomo, Rabbitmq, Redis, Haproxy, Forwarder)
+ALL = (Relay, Nats, NatsLibrary, Gearman, Majordomo, Rabbitmq, Redis, Haproxy, Forwarder)

@@ -152,6 +152,12 @@ class RelayWire : public Wire {
         proto::AppendFrame(socket.output(), FrameType::kPong, 0, 0, proto::kNilUuid, frame.payload_text());
         load.HasOutput(socket);
         return absl::OkStatus();
+      case FrameType::kReset: {
+        v1::Reset reset;
+        proto::ParseMessage(frame.payload_text(), reset);
+        return absl::UnavailableError(
+            absl::StrCat("a body was reset: ", reset.status().end(), " ", reset.status().message()));
+      }
       case FrameType::kEnd:
         if (at_sender) has_end_[pair] = true;
         return absl::OkStatus();
