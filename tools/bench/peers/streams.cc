@@ -50,7 +50,10 @@ absl::Status Streams::Run(Load& load, uint64_t bytes) {
 absl::Status Streams::OnInput(Load& load, Socket& socket) { return wire_.OnInput(load, *this, socket); }
 
 absl::Status Streams::OnRoom(Load& load, Socket& socket) {
-  Drive(load, socket.side() == Side::kSender ? requests_[socket.index()] : responses_[socket.index()]);
+  Stream& stream = socket.side() == Side::kSender ? requests_[socket.index()] : responses_[socket.index()];
+  // Room that was waited for may come between two rounds, when this one has not begun: a request begins in Run, a
+  // response when its request has come.
+  if (stream.has_begun) Drive(load, stream);
   return absl::OkStatus();
 }
 
