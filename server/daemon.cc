@@ -26,6 +26,8 @@ constexpr uint32_t kFullSharesPerTurn = 4;
 constexpr uint32_t kWorkOfNewcomer = 256;
 // What a connection does beside what everybody says before it is put off: as much as who says little ever does.
 constexpr uint32_t kLittleWork = 64;
+// A turn that makes no more than this is short for everybody, some 60 us, whoever makes it: nobody is put off.
+constexpr uint32_t kShortTurnWork = 384;
 // Of those who were put off, each is taken to make so much at the least.
 constexpr uint32_t kLeastWork = 16;
 // A connection that ends has system calls to itself.
@@ -96,7 +98,8 @@ class Daemon::Link : public net::Stream::Handler {
     const uint32_t most = daemon_.frames_per_turn_;
     if (turn_ != daemon_.loop_.turn()) {
       turn_ = daemon_.loop_.turn();
-      share_ = daemon_.loop_.runs_put_off() ? most : std::min(most, kLittleWork);
+      const uint32_t free = kShortTurnWork - std::min(kShortTurnWork, daemon_.work_in_turn_);
+      share_ = daemon_.loop_.runs_put_off() ? most : std::min(most, std::max(kLittleWork, free));
       work_left_ = share_;
     }
     const uint32_t work_before = work_left_;
@@ -105,7 +108,8 @@ class Daemon::Link : public net::Stream::Handler {
     daemon_.OnWork(work_before - work_left_);
     const uint32_t made = share_ - work_left_;
     last_work_ = std::max(made, static_cast<uint32_t>(bytes.size() / kBytesPerWork));
-    if (work_left_ == 0 || made > kLittleWork || bytes.size() >= kFewBytes) {
+    const bool is_much = made > kLittleWork && daemon_.work_in_turn_ > kShortTurnWork;
+    if (work_left_ == 0 || is_much || bytes.size() >= kFewBytes) {
       const bool is_sparse = bytes.size() / kSparseBytesPerWork > made;
       stream_->SetMostReadBytes(is_sparse ? net::ReadBuffers::kSlabBytes : kFewBytes);
       PutOff(bytes.size() - taken);
