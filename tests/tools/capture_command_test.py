@@ -47,6 +47,16 @@ class CaptureTest(RelayTest):
         self.assertEqual(read.out, again.out)
         self.assertEqual((read.code, again.code), (0, 0))
 
+    def test_does_not_write_over_what_it_reads(self):
+        capture, other_name = self.path("x.pcap"), self.path("y.pcap")
+        pcap_file.write(capture, 1 << 10)
+        os.link(capture, other_name)
+        before = os.path.getsize(capture)
+        result = self.start([harness.RELAY, "inspect", capture, "--write", other_name]).result()
+        self.assertEqual(result.code, 64, result)
+        self.assertIn("--write", result.err)
+        self.assertEqual(os.path.getsize(capture), before)
+
     def test_says_that_a_file_cannot_be_written(self):
         capture = self.path("x.pcap")
         pcap_file.write(capture, 1)

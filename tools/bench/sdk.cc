@@ -83,7 +83,7 @@ class Senders {
 
   // Sends so many requests, and returns when all have been answered or one has failed.
   absl::Status Run(uint64_t requests) {
-    tickets_ = requests;
+    tickets_ = static_cast<int64_t>(requests);
     if (calls_ == Calls::kCallback) {
       {
         const net::MutexLock lock(mutex_);

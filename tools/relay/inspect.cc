@@ -3,12 +3,15 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -226,6 +229,14 @@ std::unique_ptr<inspect::Sink> MakeSink(const Arguments& arguments, inspect::Out
 }
 
 // "" where the options fit each other.
+// Whether the file is one of those that are read, by whatever name: writing it would destroy it first.
+bool IsReadToo(const Arguments& arguments) {
+  std::error_code unknown;
+  return std::any_of(arguments.files.begin(), arguments.files.end(), [&](const std::string& file) {
+    return std::filesystem::equivalent(file, arguments.write, unknown);
+  });
+}
+
 std::string WhatDoesNotFit(const Arguments& arguments) {
   if (arguments.listen.empty() != arguments.to.empty()) return "--listen and --to go together";
   const int sources = static_cast<int>(!arguments.listen.empty()) + static_cast<int>(!arguments.live.empty()) +
@@ -241,6 +252,7 @@ std::string WhatDoesNotFit(const Arguments& arguments) {
   if (arguments.is_json && (arguments.shows_summary || !arguments.timeline.empty())) {
     return "--json: of frames, or with --requests of exchanges";
   }
+  if (!arguments.write.empty() && IsReadToo(arguments)) return "--write: that file is the one that is read";
   return "";
 }
 
