@@ -46,7 +46,7 @@ TEST(Pcapng, WhatIsWrittenIsReadAgain) {
     (*writer)->OnOpen({1, begin, "tcp://10.1.2.3:50123", "tcp://10.0.0.1:7000"});
     (*writer)->OnOpen({2, begin, "tcp://[2001:db8::1]:50124", "tcp://[::1]:7001"});
     (*writer)->OnOpen({3, begin, "unix:/run/relay.sock", "unix:/run/relay.sock"});
-    for (const ConnectionId id : {1, 2, 3}) {
+    for (const ConnectionId id : {1u, 2u, 3u}) {
       const absl::Time at = begin + absl::Nanoseconds(id);
       (*writer)->OnBytes({id, Direction::kToServer, at, AsBytes(hello)});
       (*writer)->OnBytes({id, Direction::kToClient, at, AsBytes(FrameOf(FrameType::kWelcome, std::string(1, 'a')))});
@@ -59,7 +59,7 @@ TEST(Pcapng, WhatIsWrittenIsReadAgain) {
   Recorder recorder;
   ASSERT_TRUE(Read(path, recorder).ok());
   ASSERT_EQ(recorder.connections.size(), 3u);
-  for (const ConnectionId id : {1, 2, 3}) {
+  for (const ConnectionId id : {1u, 2u, 3u}) {
     const Recorder::Connection& connection = recorder.connections[id];
     EXPECT_EQ(connection.to_server, hello + large + (id == 1 ? "[end]" : ""));
     EXPECT_EQ(connection.to_client, FrameOf(FrameType::kWelcome, "a") + (id == 1 ? "[end]" : ""));
@@ -125,7 +125,7 @@ TEST(Capture, TellsHowManyConnectionsAreNotRelays) {
   {
     auto writer = CreatePcapng(path);
     ASSERT_TRUE(writer.ok());
-    for (const ConnectionId id : {1, 2, 3}) {
+    for (const ConnectionId id : {1u, 2u, 3u}) {
       const std::string client = "tcp://10.0.0.1:" + std::to_string(1000 + id);
       (*writer)->OnOpen({id, absl::UnixEpoch(), client, "tcp://10.0.0.2:80"});
       (*writer)->OnBytes({id, Direction::kToServer, absl::UnixEpoch(),

@@ -80,7 +80,7 @@ class AssemblyTest : public testing::Test {
 };
 
 TEST_F(AssemblyTest, PutsShuffledRepeatedAndOverlappingSegmentsInOrder) {
-  std::mt19937 random(testing::UnitTest::GetInstance()->random_seed());
+  std::mt19937 random(static_cast<unsigned>(testing::UnitTest::GetInstance()->random_seed()));
   for (int round = 0; round < 50; ++round) {
     Wire wire(static_cast<uint16_t>(50001 + round));
     std::string said[2] = {std::string(proto::kPreface), ""};
