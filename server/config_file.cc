@@ -55,7 +55,10 @@ Line Read(std::string_view text) {
   }
   const size_t close = value.find('"', 1);
   if (close == std::string_view::npos) return {.fault = "a quote is not closed"};
-  if (!Trimmed(WithoutComment(value.substr(close + 1))).empty()) return {.fault = "something stands behind the value"};
+  const std::string_view behind = value.substr(close + 1);
+  if (behind.starts_with('#') || !Trimmed(WithoutComment(behind)).empty()) {
+    return {.fault = "something stands behind the value"};
+  }
   if (close == 1) return {.fault = "a name without a value"};
   return {.name = name, .value = value.substr(1, close - 1)};
 }
