@@ -30,9 +30,12 @@ class LiveTest(RelayTest):
             return [json.loads(line) for line in file]
 
     def wait_until_it_observes(self, observer, channel):
-        """Sends requests until one of them is seen."""
-        while os.path.getsize(observer.path) == 0:
+        """Sends requests until one of them is seen from its JOIN on; the first may have been under way."""
+        seen = b""
+        while b'"type":"JOIN"' not in seen:
             self.send(channel, "--require-receiver")
+            with open(observer.path, "rb") as file:
+                seen = file.read()
 
     def metrics(self, relayd):
         relayd.signal(signal.SIGUSR1)
@@ -60,6 +63,7 @@ class LiveTest(RelayTest):
         self.send("other", "--require-receiver")
         self.send("wanted", "--require-receiver")
         frames = [it for it in self.objects(observer) if "type" in it]
+        frames = frames[[it["type"] for it in frames].index("JOIN"):]  # the channel's name is told there
         self.assertEqual({it.get("channel") for it in frames}, {"wanted"})
 
     def test_never_shows_a_takeover_key(self):
