@@ -24,15 +24,19 @@ class Pcap:
         self.next = {(port, side): 1000 for port in (SENDER, RECEIVER) for side in (0, 1)}
         self.us = 0
 
-    def segment(self, client_port, from_server, payload, flags=0x18):
+    def segment(self, client_port, from_server, payload, flags=0x18, captured=None):
+        """Of the payload, the first `captured` bytes are in the file; all of them where it is None."""
         source, target = (PORT, client_port) if from_server else (client_port, PORT)
         numbers = self.next[client_port, from_server], self.next[client_port, 1 - from_server]
         tcp = struct.pack(">HHIIBBHHH", source, target, *(it & 0xFFFFFFFF for it in numbers), 0x50, flags, 65535, 0, 0)
         size = 20 + len(tcp) + len(payload)
         ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, size, 0, 0x4000, 64, 6, 0, b"\x7f\0\0\1", b"\x7f\0\0\1")
+        known = payload[:captured]
+        missing = len(payload) - len(known)
         self.us += 5
         seconds, us = divmod(self.us, 1000000)
-        self.bytes += self.file.write(struct.pack("<IIII", 1700000000 + seconds, us, size, size) + ip + tcp + payload)
+        packet = struct.pack("<IIII", 1700000000 + seconds, us, size - missing, size) + ip + tcp + known
+        self.bytes += self.file.write(packet)
         self.next[client_port, from_server] += len(payload) + (1 if flags & 0x02 else 0)
 
 

@@ -1,55 +1,57 @@
-"""tools/wireshark/relay.lua under tshark says of every frame what `relay inspect --json` says.
+"""tools/wireshark/relay under tshark says of every frame what `relay inspect --json` says, fields and expert info.
 
 The captures are of real traffic through a real relayd, written by `relay inspect --write` between them, so that no
-privileges are needed."""
+privileges are needed; of the session of the golden files; and of conversations that break each rule once."""
 
+import datetime
 import json
 import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import unittest
+import uuid
 import xml.etree.ElementTree
 
+import conversation
 import harness
+from conversation import REQUEST, RESPONSE, chunk, id_of
 from harness import RelayTest
+from violations import BEGUN, BREAK_NOTHING, BREAKS, BREAKS_FROM_THE_START, DOWN, OPENS, REQ, UP
 
-DISSECTOR = os.path.join(os.path.dirname(__file__), "..", "..", "tools", "wireshark", "relay.lua")
-# What the dissector does not say: it follows joins, and no exchanges.
-ONLY_INSPECTOR = {"kind", "number", "time", "connection", "offset", "side", "begins", "ends", "late", "rule", "section",
-                  "cost", "credit", "credit_left"}
-# What it says in its own way, or beside.
-ONLY_DISSECTOR = {"preface", "request_id", "exchange", "start_frame", "body", "words", "rule", "not_ok", "mirror_time_us"}
-HEADER_RULES = {"bad_header", "malformed", "bad_start", "before_hello", "second_hello", "server_frame", "client_frame",
-                "observer_role"}
+TREE = os.path.join(os.path.dirname(__file__), "..", "..")
+PLUGIN = os.path.join(TREE, "tools", "wireshark", "relay")
+RULES = os.path.join(TREE, "tools", "inspect", "rules.cc")
 
-
-NIL, ID = bytes(16), bytes(15) + b"\1"
-
-
-def frame(type, flags, slot, id, payload=b""):
-    return len(payload).to_bytes(4, "big") + bytes([type, flags]) + slot.to_bytes(2, "big") + id + payload
-
-
-HELLO = b"RELAY/1\n" + frame(1, 0, 0, NIL, b"\x08\x01")
+# What the dissector cannot say, and why.
+ONLY_INSPECTOR = {
+    "kind",  # which of its lines it is
+    "time", "connection",  # are Wireshark's own, and compared with those: frame.time, tcp.stream
+    "metadata",  # a list; compared as its keys and values
+    "around", "around_offset",  # the bytes around a fault: Wireshark shows the packet itself
+}
+# What it says beside, since Wireshark has a use for it.
+ONLY_DISSECTOR = {"preface", "request_id", "exchange", "start_frame", "body", "words", "mirror_time_us"}
+EXPERTS = {"broken", "crossed", "not_ok"}
+IDS = {"server_id", "join_client", "join_channel_id", "observe_channel", "observe_client", "observe_request"}
 
 
-def tshark(*arguments):
+def tshark(*arguments, plugin=True, home="/nonexistent"):
     """tshark's output, with the dissector and no settings of the user's."""
-    command = ["tshark", "-n", "-X", f"lua_script:{DISSECTOR}", *arguments]
-    environment = {**os.environ, "HOME": "/nonexistent", "XDG_CONFIG_HOME": "/nonexistent"}
+    command = ["tshark", "-n", *(["-X", f"lua_script:{PLUGIN}/relay.lua"] if plugin else []), *arguments]
+    environment = {**os.environ, "HOME": home, "XDG_CONFIG_HOME": "/nonexistent"}
     result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-    if result.returncode != 0:
+    if result.returncode != 0 or b"Lua" in result.stderr or b"Lua Error" in result.stdout:
         raise AssertionError(result.stderr.decode())
     return result.stdout
 
 
-def dissected(capture):
-    """Each frame's fields by name, with the packet's number."""
-    frames = []
-    for packet in xml.etree.ElementTree.fromstring(tshark("-r", capture, "-T", "pdml")):
+def dissected(capture, *options):
+    """What is said of each frame and each fault, by name; and the "time" and "connection" of its packet."""
+    said = []
+    for packet in xml.etree.ElementTree.fromstring(tshark("-r", capture, "-T", "pdml", *options)):
+        of_packet = {field.get("name"): field for field in packet.iter("field")}
         for proto in packet.iter("proto"):
             if proto.get("name") != "relay":
                 continue
@@ -58,17 +60,31 @@ def dissected(capture):
                 name = field.get("name") or ""
                 if name.startswith("relay."):
                     fields.setdefault(name[len("relay."):], []).append(field.get("show"))
-            if "type" in fields:
-                frames.append(fields)
-    return frames
+                if name == "_ws.expert.message":
+                    fields.setdefault("expert", []).append(field.get("show"))
+            if "type" in fields or "violation" in fields:
+                fields["time"] = of_packet["timestamp"].get("value")
+                fields["connection"] = int(of_packet["tcp.stream"].get("show")) + 1
+                said.append(fields)
+    return said
 
 
 def as_text(value):
-    if value is True:
-        return "1"
-    if value is False:
-        return "0"
-    return str(value)
+    """As it stands in tshark's XML."""
+    text = str(int(value)) if isinstance(value, bool) else str(value)
+    return re.sub(r"[\x00-\x1f\x7f]", lambda it: f"\\x{ord(it[0]):02x}", re.sub(r"[\t\n\r]", " ", text))
+
+
+def is_uuid(text):
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
+
+
+def seconds(time):
+    whole, fraction = re.fullmatch(r"(.*)\.(\d{6})Z", time).groups()
+    return f"{int(datetime.datetime.fromisoformat(whole + '+00:00').timestamp())}.{fraction}"
 
 
 @unittest.skipIf(shutil.which("tshark") is None, "tshark is not installed: tools/setup --ci")
@@ -85,46 +101,50 @@ class WiresharkTest(RelayTest):
         proxy.signal(signal.SIGINT)
         self.assertEqual(proxy.wait(), 0)
 
-    def say(self, proxy, bytes_):
-        """A connection that says this and hears all that is answered."""
-        host, port = re.match(r"tcp://(.*):(\d+)", proxy.address).groups()
-        with socket.create_connection((host, int(port))) as line:
-            line.sendall(bytes_)
-            line.shutdown(socket.SHUT_WR)
-            while line.recv(65536):
-                pass
-
     def inspected(self, capture):
         result = self.start([harness.RELAY, "inspect", capture, "--json"]).result()
         self.assertEqual(result.code, 0, result.err)
-        return [it for it in map(json.loads, result.out.splitlines()) if it["kind"] == "frame"]
+        return [it for it in map(json.loads, result.out.splitlines()) if it["kind"] in ("frame", "damage")]
 
-    def compare(self, capture, of_dissector=None):
-        """The types that were compared, and how many fields."""
+    def compare(self, capture, *options, has_times=True):
+        """What the inspector says, once the dissector has said the same."""
         inspected = self.inspected(capture)
-        found = dissected(of_dissector or capture)
-        self.assertEqual(len(found), len(inspected))
-        # Between directions the two may differ in their order, never within one.
-        self.assertEqual([it["type"] for it in inspected], [it["type"][0] for it in found])
-        types, compared = set(), 0
-        for frame, fields in zip(inspected, found):
-            types.add(frame["type"])
-            expected = {name: value for name, value in frame.items() if name not in ONLY_INSPECTOR}
-            metadata = expected.pop("metadata", [])
-            if expected.get("server_id") == "":  # an id has 16 bytes, or is not shown
-                del expected["server_id"]
-            if expected.get("violation") not in HEADER_RULES:
-                expected.pop("violation", None)
+        found = dissected(capture, *options)
+        for said, fields in zip(inspected, found):
+            expected = {name: as_text(value) for name, value in said.items() if name not in ONLY_INSPECTOR}
+            for name in IDS & expected.keys():
+                if not is_uuid(expected[name]):  # Wireshark's type for an id has 16 bytes, or is none
+                    del expected[name]
             actual = {name: values[0] for name, values in fields.items()
-                      if name not in ONLY_DISSECTOR and not name.startswith(("flag.", "metadata"))}
+                      if name not in ONLY_DISSECTOR | ONLY_INSPECTOR | EXPERTS | {"expert"}
+                      and not name.startswith(("flag.", "metadata"))}
             if "ping" in actual:
                 actual["ping"] = actual["ping"].replace(":", "")
-            self.assertEqual({name: as_text(value) for name, value in expected.items()}, actual, frame)
-            self.assertEqual([it["key"] for it in metadata], fields.get("metadata.key", []), frame)
+            self.assertEqual(expected, actual, said)
+            self.assertEqual(said["connection"], fields["connection"])
+            if has_times:
+                self.assertEqual(seconds(said["time"]), fields["time"][:-3])
+            metadata = said.get("metadata", [])
+            self.assertEqual([it["key"] for it in metadata], fields.get("metadata.key", []), said)
             self.assertEqual([it.get("value", "").encode().hex() or it.get("value_hex") for it in metadata],
-                             [value.replace(":", "") for value in fields.get("metadata.value", [])], frame)
-            compared += len(expected)
-        return types, compared
+                             [value.replace(":", "") for value in fields.get("metadata.value", [])], said)
+            self.assertEqual(self.marks(said), {name: fields[name] for name in EXPERTS & fields.keys()}, said)
+            if "violation" in said:
+                self.assertIn(f"{said['violation']}: {said['rule']}", fields["expert"])
+        self.assertEqual(len(found), len(inspected))
+        return inspected
+
+    @staticmethod
+    def marks(said):
+        """The expert info that the inspector's marks and ends ask for."""
+        marked = {"broken": "violation" in said, "crossed": said.get("late", False), "not_ok": said.get("code", 0) != 0}
+        return {name: [""] for name, is_marked in marked.items() if is_marked}
+
+    def make(self, name, tell):
+        """A capture of what `tell` does with it."""
+        with open(self.path(name), "wb") as file:
+            tell(conversation.Capture(file))
+        return self.path(name)
 
     def test_says_of_every_frame_what_inspect_says(self):
         capture = self.path("session.pcapng")
@@ -148,12 +168,134 @@ class WiresharkTest(RelayTest):
         for process in (worker, failing, observer):
             self.interrupt(process)
             process.result()
-        self.say(proxy, HELLO + frame(14, 0, 1, ID, (60000).to_bytes(4, "big")))  # late, and dropped
         self.stop_proxy(proxy)
-        types, compared = self.compare(capture)
+        frames = self.compare(capture)
         self.assertLessEqual({"HELLO", "WELCOME", "JOIN", "LEAVE", "RECEIVE", "START", "CHUNK", "END", "WINDOW",
-                              "RESET", "PING", "PONG", "GOAWAY", "EXTEND", "OBSERVE", "MIRROR"}, types)
-        self.assertGreater(compared, 500)
+                              "RESET", "PING", "PONG", "GOAWAY", "OBSERVE", "MIRROR"}, {it["type"] for it in frames})
+        self.assertEqual([it for it in frames if "violation" in it], [])
+        self.assertGreater(sum(map(len, frames)), 500)
+
+    def test_of_frames_that_a_relay_mirrored_it_says_the_same(self):
+        capture, seen = self.path("live.pcapng"), self.path("seen")
+        with open(seen, "wb") as out:
+            observer = self.start([harness.RELAY, "inspect", "--live", self.server, "--json", "--snap-bytes", "10",
+                                   "--write", capture], stdout=out)
+        while os.path.getsize(seen) == 0:
+            self.send("nobody", "--require-receiver")
+        worker = self.worker("shout", "--exec", "cat")
+        self.send("shout", "--method", "up", body=bytes(100000))
+        self.interrupt(worker)
+        worker.wait()
+        self.interrupt(observer)
+        observer.wait()
+        port = self.server.rsplit(":", 1)[1]
+        frames = self.compare(capture, "-d", f"tcp.port=={port},relay")  # some of it has no beginning
+        self.assertIn("cut", {it.get("payload") for it in frames})
+
+    def test_of_the_golden_session_it_says_the_same(self):
+        capture = self.path("golden.pcapng")
+        subprocess.run([os.environ["SESSION_CAPTURE"], capture], check=True)
+        frames = self.compare(capture)
+        self.assertLessEqual(set(range(1, 17)), {it.get("type_number") for it in frames})
+        self.assertGreater(len([it for it in frames if "violation" in it]), 5)
+
+    def test_marks_what_breaks_a_rule(self):
+        expected = []
+
+        def tell(capture):
+            for opens, breaks in ((OPENS, BREAKS), ([], BREAKS_FROM_THE_START)):
+                for rule, examples in breaks.items():
+                    for says in examples:
+                        capture.begin()
+                        capture.say(opens + says)
+                        expected.append(rule)
+
+        frames = self.compare(self.make("breaks.pcap", tell))
+        self.assertEqual([it["violation"] for it in frames if "violation" in it], expected)
+        with open(RULES) as file:
+            self.assertEqual(set(re.findall(r'^    \{"(\w+)", ', file.read(), re.MULTILINE)) - {"none"}, set(expected))
+        marked = tshark("-r", self.path("breaks.pcap"), "-Y", "_ws.expert.severity == error && relay.violation")
+        self.assertEqual(len(marked.splitlines()), len(expected))
+
+    def test_marks_what_is_late_and_no_more(self):
+        def tell(capture):
+            for says in BREAK_NOTHING:
+                capture.begin()
+                capture.say(OPENS + says)
+
+        frames = self.compare(self.make("late.pcap", tell))
+        self.assertEqual([it for it in frames if "violation" in it], [])
+        self.assertGreater(len([it for it in frames if it.get("late")]), 10)
+        self.assertIn(0, {it.get("credit_left") for it in frames})
+
+    def test_says_the_same_of_a_packet_that_is_looked_at_again(self):
+        def tell(capture):
+            for says in [*sum(BREAKS.values(), []), *BREAK_NOTHING]:
+                capture.begin()
+                # Frames end where packets do not.
+                up = b"".join(bytes_ for direction, bytes_ in OPENS + says if direction == UP)
+                down = b"".join(bytes_ for direction, bytes_ in OPENS + says if direction == DOWN)
+                for direction, bytes_ in ((UP, up), (DOWN, down)):
+                    capture.say([(direction, bytes_[at:at + 1001]) for at in range(0, len(bytes_), 1001)])
+
+        # Two passes: the filter of the first makes tshark dissect in it.
+        self.compare(self.make("again.pcap", tell), "-2", "-R", "tcp")
+        self.compare(self.path("again.pcap"))
+
+    def test_blames_nobody_for_what_was_not_captured(self):
+        inside = [(UP, chunk(REQUEST, 1, REQ) + conversation.end(REQUEST, 1, REQ) + conversation.receive(1) * 2),
+                  (DOWN, conversation.handed_on(REQUEST, 1, id_of(6)) + chunk(RESPONSE, 1, id_of(7)) +
+                   conversation.window(REQUEST, 3, id_of(8), 1) + conversation.reset(1, id_of(9), 14)),
+                  (UP, conversation.start(REQUEST, 3, id_of(10)) + conversation.start(REQUEST, 3, id_of(11)) +
+                   chunk(REQUEST, 3, id_of(10)) + conversation.join(3, id_of(3)) +
+                   chunk(REQUEST, 3, id_of(11)) + conversation.leave(4, id_of(4))),
+                  (DOWN, conversation.handed_on(REQUEST, 5, id_of(12)) + conversation.handed_on(REQUEST, 5, id_of(13)))]
+        # One packet, so that it is the last one when the inspector gives up to wait for what is missing.
+        behind = b"the end of a frame" + conversation.receive(1) * 2 + chunk(REQUEST, 1, REQ, bytes(50000))
+
+        def tell(capture):
+            capture.begin(with_syn=False)
+            capture.say([(UP, b"the end of a frame"), *inside])
+            capture.begin()
+            capture.say([*OPENS, BEGUN])
+            capture.lose(UP, 1000)
+            capture.say([(UP, behind)])
+
+        capture = self.make("missing.pcap", tell)
+        inspected = self.compare(capture)
+        self.assertEqual([it for it in inspected if "violation" in it], [])
+
+    def test_packets_that_were_cut_are_dissected_as_far_as_they_go(self):
+        large = chunk(REQUEST, 1, REQ, bytes(50000))
+
+        def tell(capture):
+            for cut, rest in (
+                    ((large, 100), ()),  # inside of a payload
+                    ((BEGUN[1] + large[:40], len(BEGUN[1]) + 30), ((large[40:1000], 960), (large[1000:], 10))),
+                    ((large + conversation.ping(), 30), ()),  # before a frame of which nothing is known
+                    ((conversation.ping() + conversation.ping(), 40), ((b"inside" + conversation.ping(), None),))):
+                capture.begin()
+                capture.say([*OPENS, BEGUN])
+                for bytes_, captured in (cut, *rest):
+                    capture.say_cut(UP, bytes_, captured)
+                capture.say([(UP, conversation.ping()), (DOWN, chunk(REQUEST, 1, id_of(6)))])
+
+        # The inspector names the packet in which a frame ends; tshark shows one that was cut where it begins.
+        self.compare(self.make("cut.pcap", tell), has_times=False)
+
+    def test_what_was_sent_again_is_dissected_once(self):
+        def tell(capture):
+            capture.begin()
+            capture.say([*OPENS, BEGUN])
+            capture.again(*BEGUN)
+            capture.say([(UP, conversation.end(REQUEST, 1, REQ))])
+            capture.again(UP, conversation.end(REQUEST, 1, REQ))
+
+        capture = self.make("again.pcap", tell)
+        self.compare(capture, "-o", "tcp.no_subdissector_on_error:FALSE")
+        frames = self.compare(capture)
+        self.assertEqual(len(frames), 6)
+        self.assertEqual([it for it in frames if "violation" in it], [])
 
     def test_filters_by_field_and_follows_a_request(self):
         capture = self.path("filters.pcapng")
@@ -182,28 +324,13 @@ class WiresharkTest(RelayTest):
         self.assertEqual(len(matching(f"relay.exchange == {exchanges.pop().decode()}")), len(followed))
         self.assertEqual(matching("_ws.expert.severity == error || _ws.malformed || _ws.lua.error"), [])
 
-    def test_marks_what_breaks_a_rule(self):
-        faults = {
-            "bad_header": [frame(11, 0, 5, NIL, bytes(8)), frame(7, 3, 1, ID), frame(5, 0x40, 1, NIL)],
-            "malformed": [frame(11, 0, 0, NIL, bytes(7)), frame(5, 0, 1, NIL, b"\x08"), frame(13, 0, 0, NIL, b"\x12\1\xff")],
-            "bad_start": [frame(6, 1, 1, ID, bytes(39)), frame(6, 1, 1, ID, b"\1" + bytes(39))],
-            "second_hello": [frame(1, 0, 0, NIL, b"\x08\x01")],
-            "server_frame": [frame(2, 0, 0, NIL)],
-            "observer_role": [frame(15, 0, 0, NIL)],
-        }
-        capture = self.path("faults.pcapng")
-        proxy = self.proxy(capture)
-        expected = []
-        for rule, examples in faults.items():
-            for bytes_ in examples:
-                expected.append(rule)
-                self.say(proxy, HELLO + bytes_)
-        self.stop_proxy(proxy)
-        self.compare(capture)
-        violations = [fields["violation"][0] for fields in dissected(capture) if "violation" in fields]
-        self.assertEqual(violations, expected)
-        marked = tshark("-r", capture, "-Y", "_ws.expert.severity == error && relay.violation").splitlines()
-        self.assertEqual(len(marked), len(expected))
+    def test_is_installed_by_copying_its_folder(self):
+        plugins = self.path(os.path.join(".local", "lib", "wireshark", "plugins"))
+        os.makedirs(plugins)
+        shutil.copytree(PLUGIN, os.path.join(plugins, "relay"))
+        capture = self.make("installed.pcap", lambda it: (it.begin(), it.say([*OPENS, BEGUN, BEGUN])))
+        marked = tshark("-r", capture, "-Y", 'relay.violation == "second_start"', plugin=False, home=self.folder)
+        self.assertEqual(len(marked.splitlines()), 1, marked)
 
 
 if __name__ == "__main__":
