@@ -1,7 +1,7 @@
-// What one connection has received and its user has not yet consumed, and where its next read goes. A small rest waits
-// in a tight buffer and is put in front of the next read in the turn's slab. A large one waits in an assembly buffer
-// that the next reads fill directly and that grows with what has arrived, so that however small the pieces come, a byte
-// is copied a bounded number of times. Used by Stream only.
+// What one connection has received and its user has not yet consumed, and where its next read goes. The rest is put in
+// front of the next read in the turn's slab, if that can be expected to bring as much. Else it waits in a buffer that
+// the next reads fill directly and that grows with what has arrived, so that however small the pieces come, a byte is
+// copied a bounded number of times. Used by Stream only.
 
 #ifndef RELAY_NET_INPUT_H_
 #define RELAY_NET_INPUT_H_
@@ -11,17 +11,17 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <vector>
 
 #include "net/read_buffers.h"
 
 namespace relay::net {
 
-// Loop thread only. A read is Room, then Received if bytes came, then Consumed. Not more than one of small_ and
-// assembly_ holds bytes. Every span that Received and Again give stays valid until the turn's end.
+// Loop thread only. A read is Room, then Received if bytes came, then Consumed. Every span that Received and Again give
+// stays valid until the turn's end.
 class Input {
  public:
-  // From here on a rest is large: copying less than this twice per read costs less than the read.
+  // From here on a rest is large: copying less than this twice per read costs less than the read. A large one is copied
+  // into the slab only behind a read that was as large.
   static constexpr size_t kLargeBytes = 4096;
   // A slab with less room than this behind a rest is left, since short reads mean more of them.
   static constexpr size_t kMinReadBytes = size_t{16} * 1024;
@@ -40,13 +40,14 @@ class Input {
   // `bytes` were read into the last Room. Gives everything that is not consumed.
   std::span<uint8_t> Received(size_t bytes) {
     if (kept_bytes() > 0) return ReceivedBehindRest(bytes);
+    last_read_bytes_ = bytes;
     given_ = std::span(slab_room_, bytes);
     buffers_.Commit(bytes);
     return given_;
   }
 
   // Gives what was kept, with nothing new.
-  std::span<uint8_t> Again();
+  std::span<uint8_t> Again() { return given_ = std::span(rest_.get() + begin_, kept_bytes()); }
 
   // The first `bytes` of what was given last are done with; the rest is kept.
   void Consumed(size_t bytes) {
@@ -60,26 +61,30 @@ class Input {
   // Drops what is kept.
   void Clear();
 
-  size_t kept_bytes() const { return small_.size() + (end_ - begin_); }
-  size_t held_memory_bytes() const { return small_.capacity() + capacity_; }
+  size_t kept_bytes() const { return end_ - begin_; }
+  size_t held_memory_bytes() const { return capacity_; }
 
  private:
   // What Room, Received and Consumed do where a rest is kept, or is to be.
   std::span<uint8_t> RoomBehindRest(size_t most_bytes);
   std::span<uint8_t> ReceivedBehindRest(size_t bytes);
   void Keep(size_t consumed_bytes);
-  // Moves `rest` to an assembly buffer with as much room again. The old one, if any, is retired.
-  void Assemble(std::span<const uint8_t> rest);
-  void RetireAssembly();
+  // Whether the rest is to be copied in front of the next read, rather than read behind.
+  bool JoinsNextRead() const {
+    return kept_bytes() <= std::min(std::max(kLargeBytes, last_read_bytes_), ReadBuffers::kSlabBytes / 2);
+  }
+  // Moves `rest` to a buffer of so many bytes. The old one, if any, is retired.
+  void Hold(std::span<const uint8_t> rest, size_t capacity);
+  void RetireRest();
 
   ReadBuffers& buffers_;
-  std::vector<uint8_t> small_;
-  std::unique_ptr<uint8_t[]> assembly_;  // [begin_, end_) is kept, [end_, capacity_) is free.
+  std::unique_ptr<uint8_t[]> rest_;  // [begin_, end_) is kept, [end_, capacity_) is free.
   size_t capacity_ = 0;
   size_t begin_ = 0;
   size_t end_ = 0;
-  uint8_t* slab_room_ = nullptr;  // Where the last Room that was not in assembly_ began, with the place for small_.
-  std::span<uint8_t> given_;
+  size_t last_read_bytes_ = 0;
+  uint8_t* slab_room_ = nullptr;  // Where the last Room that was in a slab began, with the place for the rest.
+  std::span<uint8_t> given_;      // In rest_, if that is there.
 };
 
 }  // namespace relay::net

@@ -1,8 +1,6 @@
 #include "net/loop.h"
 
 #include <algorithm>
-#include <csignal>
-#include <mutex>
 #include <utility>
 
 #include "net/uv_error.h"
@@ -10,22 +8,11 @@
 namespace relay::net {
 namespace {
 
-void IgnoreSigpipe() {
-  struct sigaction action = {};
-  if (sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) {
-    action.sa_handler = SIG_IGN;
-    CheckUv(sigaction(SIGPIPE, &action, nullptr) == 0 ? 0 : UV_EINVAL, "sigaction SIGPIPE");
-  }
-}
-
 absl::Time Clock() { return absl::UnixEpoch() + absl::Nanoseconds(uv_hrtime()); }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Loop>> Loop::Create() {
-  static std::once_flag sigpipe_once;
-  std::call_once(sigpipe_once, IgnoreSigpipe);
-
   std::unique_ptr<Loop> loop(new Loop());
   if (const int result = uv_loop_init(&loop->uv_); result != 0) {
     loop->uv_.data = nullptr;

@@ -2,9 +2,6 @@
 // reading whatever is ready, timers that are due, the turn's end. What was put off with Soon is a turn of its own
 // behind the next reading, so that what was read needs not wait for it. Owners queue what they have to say during a
 // turn and write it at its end, one gathered write for each connection.
-//
-// libuv writes without MSG_NOSIGNAL, so the first Loop of a process ignores SIGPIPE if its action is the default one.
-// An ignored signal stays ignored in programs that the process starts: whoever forks restores SIG_DFL in the child.
 
 #ifndef RELAY_NET_LOOP_H_
 #define RELAY_NET_LOOP_H_

@@ -1,14 +1,11 @@
 // Preloaded into relayd by host_test.py: some of its system calls fail, as on a host that runs short.
 //
-// FAIL_ACCEPT4, FAIL_READ and FAIL_WRITE hold "EVERY:ERRNO,ERRNO,...": of the calls of that name, every EVERY-th fails,
-// with the next of those errors in turn. 0 is no error: one byte is read or written and no more. Reading and writing
-// fail on sockets alone. FAIL_REPORT names the file in which the counts of what failed are left at the exit.
+// FAIL_ACCEPT4, FAIL_RECV and FAIL_SEND (sendmsg is one, too) hold "EVERY:ERRNO,ERRNO,...": of the calls of that name,
+// every EVERY-th fails, with the next of those errors in turn. 0 is no error: one byte is received or sent and no more.
+// FAIL_REPORT names the file in which the counts of what failed are left at the exit.
 
 #include <dlfcn.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -48,14 +45,14 @@ class Plan {
 
 struct Plans {
   Plan accept4{"FAIL_ACCEPT4"};
-  Plan read{"FAIL_READ"};
-  Plan write{"FAIL_WRITE"};
+  Plan recv{"FAIL_RECV"};
+  Plan send{"FAIL_SEND"};
 
   ~Plans() {
     const char* const path = std::getenv("FAIL_REPORT");
     std::FILE* const to = path == nullptr ? nullptr : std::fopen(path, "w");
     if (to == nullptr) return;
-    for (const Plan* const plan : {&accept4, &read, &write}) plan->Report(to);
+    for (const Plan* const plan : {&accept4, &recv, &send}) plan->Report(to);
     std::fclose(to);
   }
 };
@@ -63,11 +60,6 @@ struct Plans {
 Plans& ThePlans() {
   static Plans plans;
   return plans;
-}
-
-bool IsSocket(int fd) {
-  struct stat found = {};
-  return ::fstat(fd, &found) == 0 && S_ISSOCK(found.st_mode);
 }
 
 template <typename Call>
@@ -87,29 +79,29 @@ int accept4(int fd, sockaddr* address, socklen_t* bytes, int flags) {
   return -1;
 }
 
-ssize_t read(int fd, void* to, size_t bytes) {
-  static auto* const real = Real<ssize_t(int, void*, size_t)>("read");
-  const int error = IsSocket(fd) ? ThePlans().read.Next() : kPasses;
-  if (error == kPasses || bytes == 0) return real(fd, to, bytes);
-  if (error == 0) return real(fd, to, 1);
+ssize_t recv(int fd, void* to, size_t bytes, int flags) {
+  static auto* const real = Real<ssize_t(int, void*, size_t, int)>("recv");
+  const int error = ThePlans().recv.Next();
+  if (error == kPasses || bytes == 0) return real(fd, to, bytes, flags);
+  if (error == 0) return real(fd, to, 1, flags);
   errno = error;
   return -1;
 }
 
-ssize_t write(int fd, const void* from, size_t bytes) {
-  static auto* const real = Real<ssize_t(int, const void*, size_t)>("write");
-  const int error = IsSocket(fd) ? ThePlans().write.Next() : kPasses;
-  if (error == kPasses || bytes == 0) return real(fd, from, bytes);
-  if (error == 0) return real(fd, from, 1);
+ssize_t send(int fd, const void* from, size_t bytes, int flags) {
+  static auto* const real = Real<ssize_t(int, const void*, size_t, int)>("send");
+  const int error = ThePlans().send.Next();
+  if (error == kPasses || bytes == 0) return real(fd, from, bytes, flags);
+  if (error == 0) return real(fd, from, 1, flags);
   errno = error;
   return -1;
 }
 
-ssize_t writev(int fd, const iovec* parts, int count) {
-  static auto* const real = Real<ssize_t(int, const iovec*, int)>("writev");
-  const int error = IsSocket(fd) ? ThePlans().write.Next() : kPasses;
-  if (error == kPasses || count == 0) return real(fd, parts, count);
-  if (error == 0) return ::write(fd, parts[0].iov_base, parts[0].iov_len != 0 ? 1 : 0);
+ssize_t sendmsg(int fd, const msghdr* message, int flags) {
+  static auto* const real = Real<ssize_t(int, const msghdr*, int)>("sendmsg");
+  const int error = ThePlans().send.Next();
+  if (error == kPasses) return real(fd, message, flags);
+  if (error == 0) return ::send(fd, message->msg_iov[0].iov_base, message->msg_iov[0].iov_len != 0 ? 1 : 0, flags);
   errno = error;
   return -1;
 }

@@ -165,7 +165,7 @@ class Calls(HostTest):
 
     def test_reads_and_writes_that_fail_or_fall_short(self):
         errors = [errno.EINTR, 0, errno.EAGAIN]
-        relayd = self.serve_failing(READ=(3, errors), WRITE=(3, errors))
+        relayd = self.serve_failing(RECV=(3, errors), SEND=(3, errors))
         peer = [sys.executable, "-B", os.path.join(OUTSIDE, "peer.py")]
         there = ["--server", relayd.address, "short"]
         body = os.urandom(4 << 20)
@@ -176,8 +176,8 @@ class Calls(HostTest):
             self.assertTrue(got.stdout == body)
             self.assertEqual(receiver.wait(FAILURE_SECONDS), 0)
         failed = self.failed()
-        self.assertGreaterEqual(failed["READ"], len(errors))
-        self.assertGreaterEqual(failed["WRITE"], len(errors))
+        self.assertGreaterEqual(failed["RECV"], len(errors))
+        self.assertGreaterEqual(failed["SEND"], len(errors))
 
 
 class Log(HostTest):

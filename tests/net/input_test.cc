@@ -107,13 +107,32 @@ TEST(InputTest, WhatWasGivenStaysInPlaceUntilTheTurnEnds) {
   const std::string text = Pattern(6000);
   Read(input, text);
   input.Consumed(0);
-  const auto given = Read(input, "abc");  // In the assembly buffer.
+  Read(input, "a");
+  input.Consumed(0);
+  const auto given = Read(input, "bc");  // Behind the rest, since the last read brought far less than that.
   const std::string before(TextOf(given));
   input.Consumed(6001);  // Retires it: two bytes are kept elsewhere.
   EXPECT_EQ(input.held_memory_bytes(), 2u);
   Read(input, Pattern(5000));
   input.Consumed(0);
   EXPECT_EQ(TextOf(given), before);
+}
+
+TEST(InputTest, ALargeRestIsReadBehindInOneGoWhereReadsAreAsLarge) {
+  ReadBuffers buffers;
+  Input input(buffers);
+  const std::string text = Pattern(100'000);
+  Read(input, text);
+  input.Consumed(40'000);
+  EXPECT_EQ(input.held_memory_bytes(), 60'000u);
+  buffers.EndTurn();
+  EXPECT_EQ(input.Room(ReadBuffers::kSlabBytes).size(), ReadBuffers::kSlabBytes - 60'000);
+  EXPECT_EQ(TextOf(Read(input, text)), text.substr(40'000) + text);
+  EXPECT_EQ(input.held_memory_bytes(), 0u);
+  // All of it waits, and has become more than half a slab.
+  input.Consumed(0);
+  buffers.EndTurn();
+  EXPECT_EQ(input.Room(ReadBuffers::kSlabBytes).size(), 160'000u);
 }
 
 TEST(InputTest, ConsumingInSmallStepsGivesBackTheMemory) {

@@ -138,13 +138,6 @@ TEST(LoopTest, CreateSaysWhenThereIsNoDescriptorLeft) {
   EXPECT_EQ(loop.status().code(), absl::StatusCode::kResourceExhausted) << loop.status();
 }
 
-TEST(LoopTest, IgnoresSigpipe) {
-  const auto loop = NewLoop();
-  struct sigaction action = {};
-  ASSERT_EQ(::sigaction(SIGPIPE, nullptr, &action), 0);
-  EXPECT_EQ(action.sa_handler, SIG_IGN);
-}
-
 TEST(SoonTest, CallsInTheNextTurnOnceAndNotInsideSchedule) {
   const auto loop = NewLoop();
   int calls = 0;

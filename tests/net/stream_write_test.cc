@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <csignal>
 #include <memory>
 #include <string>
 #include <vector>
@@ -137,6 +138,22 @@ TEST_P(StreamWriteTest, AFailedWriteEndsTheInputLaterAndOnce) {
   Write(*c.stream, {"dropped"});
   EXPECT_EQ(c.stream->unsent_bytes(), 0u);
   RunTurns(*c.loop, 3);
+}
+
+TEST_P(StreamWriteTest, WritingToWhoIsGoneIsNoSignal) {
+  struct sigaction action = {};
+  ASSERT_EQ(::sigaction(SIGPIPE, nullptr, &action), 0);
+  ASSERT_EQ(action.sa_handler, SIG_DFL) << "the test would find nothing";
+  for (const size_t slices : {1, 2}) {
+    Connected c(GetParam(), false);
+    c.peer->Close();
+    RunTurns(*c.loop, 3);
+    for (int i = 0; i < 3; ++i) {
+      c.stream->Write(std::vector(slices, BytesOf("into the void")));
+      RunTurns(*c.loop, 3);
+    }
+    EXPECT_TRUE(c.handler.end.has_value());
+  }
 }
 
 TEST_P(StreamWriteTest, APeerThatDiesFailsWhatIsInFlight) {
