@@ -121,6 +121,13 @@ TEST(Histogram, IsExactBelow64Microseconds) {
   EXPECT_EQ(histogram.Percentile(1), microseconds(63));
 }
 
+TEST(Histogram, CountsToTheNextWholeOne) {
+  Histogram histogram;
+  for (const int value : {1, 2, 3}) histogram.Add(microseconds(value));
+  EXPECT_EQ(histogram.Percentile(0.5), microseconds(2));
+  EXPECT_EQ(histogram.Percentile(0.9), microseconds(3));
+}
+
 TEST(Histogram, IsNeverBelowTheValueAndAtMostTwoPercentAbove) {
   for (int64_t value = 1; value < int64_t{1} << 39; value += 1 + value / 7) {
     Histogram histogram;

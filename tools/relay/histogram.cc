@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 namespace relay::tools {
 
@@ -13,7 +14,7 @@ void Histogram::Add(std::chrono::nanoseconds duration) {
 }
 
 std::chrono::nanoseconds Histogram::Percentile(double part) const {
-  const auto wanted = static_cast<uint64_t>(part * static_cast<double>(total_));
+  const auto wanted = static_cast<uint64_t>(std::ceil(part * static_cast<double>(total_)));
   uint64_t seen = 0;
   for (size_t bucket = 0; bucket < counts_.size(); ++bucket) {
     seen += counts_[bucket];
