@@ -37,6 +37,9 @@ class Counter : public Sink {
  public:
   explicit Counter(std::vector<Sink*> sinks) : sinks_(std::move(sinks)) {}
 
+  void OnBegin(absl::Time at) override {
+    for (Sink* const sink : sinks_) sink->OnBegin(at);
+  }
   void OnOpen(const Opening& opening) override {
     for (Sink* const sink : sinks_) sink->OnOpen(opening);
   }
@@ -105,7 +108,8 @@ void Run(const uint8_t* data, size_t size) {
   JsonSink json({}, out);
   RequestsSink requests(looks, out);
   SummarySink summary(looks, false, out);
-  static const Filter filter = *Filter::Parse("(type==START || late || bytes>10 || metadata.k==v) && !violation~x");
+  static const Filter filter =
+      *Filter::Parse("(type==START || late || bytes>10 || metadata.k==v) && !violation~x", Filter::Shown::kBoth);
   FilterSink filtered(filter, json);
   Counter counter({&text, &filtered, &requests, &summary});
   Decoder decoder(counter, (switches & kResync) != 0);
@@ -152,6 +156,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   relay::inspect::Run(data, size);
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   relay::inspect::BytesOfHexDump(text).IgnoreError();
-  relay::inspect::Filter::Parse(text.substr(0, 200)).IgnoreError();
+  relay::inspect::Filter::Parse(text.substr(0, 200), relay::inspect::Filter::Shown::kBoth).IgnoreError();
   return 0;
 }

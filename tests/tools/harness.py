@@ -4,13 +4,16 @@ processes, and waits for what they say. Every wait has a bound, which is a failu
 
 import collections
 import faulthandler
+import fcntl
 import os
 import queue
 import re
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 import unittest
@@ -105,6 +108,36 @@ def read_to_end(process):
         return process.stdout.read()
     finally:
         timer.cancel()
+
+
+class Terminal:
+    """The side of a terminal that a person looks at."""
+
+    def __init__(self, test, columns=80):
+        self.screen, self.tty = os.openpty()
+        test.addCleanup(os.close, self.screen)
+        fcntl.ioctl(self.tty, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.text = ""
+
+    def close_tty(self):
+        os.close(self.tty)
+
+    def read(self):
+        """False once nobody has the terminal open."""
+        try:
+            data = os.read(self.screen, 65536)
+        except OSError:
+            return False
+        self.text += data.decode()
+        return True
+
+    def read_until(self, pattern):
+        while not re.search(pattern, self.text) and self.read():
+            pass
+
+    def read_to_end(self):
+        while self.read():
+            pass
 
 
 class RelayTest(unittest.TestCase):

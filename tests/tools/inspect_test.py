@@ -1,19 +1,17 @@
 """relay inspect against the real daemon: a proxy that changes nothing, what it shows, and its exit codes."""
 
-import fcntl
 import hashlib
 import json
 import os
 import re
 import select
+import shutil
 import socket
-import struct
 import subprocess
-import termios
 import threading
 import unittest
 
-from harness import NO_INPUT, OK, RELAY, USAGE, RelayTest
+from harness import NO_INPUT, OK, RELAY, USAGE, RelayTest, Terminal
 
 INVALID_ARGUMENT, FAILED_PRECONDITION, UNAVAILABLE = 13, 19, 24
 PIECE = 1 << 16
@@ -196,25 +194,40 @@ class Shown(Inspect):
         out = self.exchange("--json", "--filter", "type==RECEIVE").out
         self.assertEqual({json.loads(line)["type"] for line in out.splitlines() if b'"kind":"frame"' in line}, {"RECEIVE"})
 
+    def on_terminal(self, *arguments, columns=80, env=None):
+        """A request that nobody takes, through a proxy that shows it on a terminal: what the terminal got."""
+        terminal = Terminal(self, columns)
+        process, through = self.inspector(self.server, *arguments, stdout=terminal.tty,
+                                          env={"LC_ALL": "C.UTF-8", **(env or {})})
+        terminal.close_tty()
+        self.send("nobody", "--require-receiver", env={"RELAY_SERVER": through})
+        terminal.read_until("RESET|no_receiver")
+        self.interrupt(process)
+        terminal.read_to_end()
+        return terminal.text
+
     def test_lines_on_a_terminal_fit_it_and_have_colours_unless_told_not(self):
-        for colour, environment in ((True, {}), (False, {"NO_COLOR": "1"})):
-            screen, tty = os.openpty()
-            fcntl.ioctl(tty, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-            process, through = self.inspector(self.server, stdout=tty, env={"LC_ALL": "C.UTF-8", **environment})
-            os.close(tty)
-            self.send("nobody", "--require-receiver", env={"RELAY_SERVER": through})
-            self.interrupt(process)
-            text = b""
-            try:
-                while data := os.read(screen, 65536):
-                    text += data
-            except OSError:
-                pass
-            os.close(screen)
-            self.assertEqual(b"\x1b[" in text, colour)
-            self.assertIn(b"no_receiver", text)
-            for line in re.sub(rb"\x1b\[[0-9;]*m", b"", text).decode().split("\r\n"):
-                self.assertLessEqual(len(line), 80, line)
+        for columns in (40, 60, 80, 100):
+            for colour, environment in ((True, {}), (False, {"NO_COLOR": "1"})):
+                text = self.on_terminal(columns=columns, env=environment)
+                self.assertEqual("\x1b[" in text, colour)
+                for line in re.sub(r"\x1b\[[0-9;]*m", "", text).split("\r\n"):
+                    self.assertLessEqual(len(line), columns, line)
+
+    def test_a_summary_is_drawn_over_itself_on_a_terminal(self):
+        text = self.on_terminal("--summary")
+        drawings = re.split(r"\x1b\[(\d+)A\x1b\[J", text)
+        self.assertGreater(len(drawings), 1, "it is drawn more than once")
+        # As far up as the drawing before has lines, and nothing is left of it.
+        for before, up in zip(drawings[::2], drawings[1::2]):
+            self.assertEqual(before.count("\n"), int(up))
+        self.assertIn("1 no_receiver", re.sub(r"\x1b\[[0-9;]*m", "", drawings[-1]))
+        plain = self.on_terminal("--summary", env={"NO_COLOR": "1"})
+        self.assertNotRegex(plain, r"\x1b\[[0-9;]*m")
+
+    def test_no_escape_sequence_is_written_to_what_is_no_terminal(self):
+        for arguments in ((), ("--summary",), ("--requests",)):
+            self.assertNotIn(b"\x1b", self.exchange(*arguments).out)
 
     def test_a_reader_that_has_seen_enough_ends_it(self):
         process, through = self.inspector(self.server, "--json")
@@ -240,6 +253,28 @@ class Files(Inspect):
         self.assertEqual(self.inspect("-", "--strict", stdin=b"GET / HTTP/1.1").code, 1)
         self.assertEqual(self.inspect("-", stdin=b"GET / HTTP/1.1").code, OK)
 
+    def test_strict_fails_where_nothing_was_seen(self):
+        for stdin in (b"", b"RELAY/1\n"):
+            result = self.inspect("-", "--strict", stdin=stdin)
+            self.assertEqual(result.code, 1)
+            self.assertIn("no frame passed", result.err)
+        self.assertEqual(self.inspect("-", stdin=b"").code, OK)
+
+    def test_a_capture_goes_to_stdout_alone(self):
+        raw = self.file("raw", self.HELLO)
+        written = self.inspect(raw, "--write", "-")
+        self.assertEqual((written.code, written.out[:4]), (OK, b"\x0a\x0d\x0d\x0a"))
+        again = self.inspect("-", "--json", stdin=written.out)
+        self.assertEqual([json.loads(line).get("type") for line in again.out.splitlines()], [None, None, "HELLO"])
+        for view in (("--json",), ("--summary",), ("-v",), ("--filter", "slot==1")):
+            result = self.inspect(raw, "--write", "-", *view)
+            self.assertEqual((result.code, result.out), (USAGE, b""))
+            self.assertIn("--write -: the capture goes to stdout", result.err)
+        terminal = Terminal(self)
+        process = self.start([RELAY, "inspect", raw, "--write", "-"], stdout=terminal.tty)
+        terminal.close_tty()
+        self.assertIn("nothing for a terminal", process.result().err)
+
     def test_bad_input_is_named(self):
         for arguments, code, words in (
                 (["/nowhere"], NO_INPUT, "open /nowhere: No such file"),
@@ -249,6 +284,10 @@ class Files(Inspect):
                 (["--listen", "here", "--to", "there"], INVALID_ARGUMENT, "here"),
                 (["-", "--filter", "chanel==x"], USAGE, "is it channel?"),
                 (["-", "--hex"], INVALID_ARGUMENT, "line 1: 'what?'"),
+                (["-", "--requests", "--filter", "type==RESET"], USAGE, "'type' is a field of frames"),
+                (["-", "--filter", "total_us>5"], USAGE, "'total_us' is a field of exchanges"),
+                (["-", "--width", "59"], USAGE, "--width"),
+                (["-", "--json", "--ascii"], USAGE, "--ascii is of text"),
                 (["-", "--requests", "--summary"], USAGE, "one of them"),
                 (["-", "--timeline", "12345678"], FAILED_PRECONDITION, "no request 12345678"),
                 (["-", "--time", "never"], USAGE, "--time")):
@@ -261,6 +300,91 @@ class Files(Inspect):
         self.assertEqual(result.code, OK)
         for line in result.out.decode().splitlines():
             self.assertLessEqual(len(line), 80, line)
+
+
+class WithoutTimes(Inspect):
+    """A real connection's two directions as raw bytes: nobody knows what passed when."""
+
+    def setUp(self):
+        super().setUp()
+        process, through = self.inspector(self.server, "-v", "--dump-bytes", "100000")
+        self.worker("shout", "--exec", "tr a-z A-Z")
+        for _ in range(2):
+            self.send("shout", "--method", "louder", body=b"hello", env={"RELAY_SERVER": through})
+        shown = self.stop(process).out.decode()
+        # Connection 1's frames, as their dumps in the order of their direction.
+        self.dumps, direction = {"→": "", "←": ""}, None
+        for line in shown.splitlines():
+            if frame := re.match(r"[ !~] *[0-9.]+ +(\d+) ([→←])", line):
+                direction = frame[2] if frame[1] == "1" else None
+            elif direction in self.dumps and re.match(r" {4} *\d+  [0-9a-f]{2} ", line):
+                self.dumps[direction] += line + "\n"
+        self.ups = b"RELAY/1\n" + self.bytes_of(self.dumps["→"])
+        self.downs = self.bytes_of(self.dumps["←"])
+
+    @staticmethod
+    def bytes_of(dump):
+        return b"".join(bytes.fromhex(line[12:62].strip()) for line in dump.splitlines())
+
+    def shown(self, *arguments, stdin=b""):
+        result = self.inspect(*arguments, "--json", "--strict", stdin=stdin)
+        self.assertEqual(result.code, OK, result)
+        return [json.loads(line) for line in result.out.splitlines()]
+
+    def test_two_files_tell_of_an_exchange_what_was(self):
+        up, down = self.file("up", self.ups), self.file("down", self.downs)
+        for arguments, stdin in (((up, down), b""), ((down, "-"), self.ups)):
+            seen = self.shown(*arguments, stdin=stdin)
+            self.assertFalse(seen[0]["in_order"])
+            self.assertEqual([line["type"] for line in seen if line["kind"] == "frame"][:2], ["HELLO", "WELCOME"])
+            (exchange,) = [line for line in seen if line["kind"] == "exchange"]
+            self.assertEqual((exchange["end"], exchange["status"], exchange["method"], exchange["channel"]),
+                             ("completed", "OK", "louder", "shout"))
+            self.assertNotIn("total_us", exchange)
+            self.assertFalse([line for line in seen if "late" in line or "violation" in line])
+
+    def test_one_direction_leaves_the_end_open(self):
+        (exchange,) = [line for line in self.shown("-", stdin=self.ups) if line["kind"] == "exchange"]
+        self.assertEqual(exchange["end"], "open")
+        (exchange,) = [line for line in self.shown("-", stdin=self.downs) if line["kind"] == "exchange"]
+        self.assertEqual((exchange["end"], exchange["response_bytes"]), ("completed", 5))
+
+    def test_packets_written_of_them_know_no_more(self):
+        self.inspect(self.file("up", self.ups), self.file("down", self.downs), "--write", self.path("both.pcapng"))
+        seen = self.shown(self.path("both.pcapng"))
+        self.assertFalse(seen[0]["in_order"])
+        self.assertEqual([line["end"] for line in seen if line["kind"] == "exchange"], ["completed"])
+
+    def test_what_is_not_judged_is_told(self):
+        for arguments in (("--requests",), ("--summary",), ("--strict",)):
+            self.assertIn("these bytes have no times", self.inspect("-", *arguments, stdin=self.ups).err)
+        result = self.inspect("-", "--timeline", "all", stdin=self.ups)
+        self.assertEqual(result.code, FAILED_PRECONDITION)
+        self.assertIn("a raw capture has no times", result.err)
+
+    def test_strict_fails_at_a_chunk_without_start(self):
+        broken = bytearray(self.ups)
+        start = re.search(rb"\x06[\x01\x05\x09\x0d]\x00\x01", self.ups).start()
+        broken[start:start + 2] = b"\x07\x01"  # as if it were a CHUNK
+        result = self.inspect("-", "--strict", stdin=bytes(broken))
+        self.assertEqual(result.code, 1)
+        self.assertIn(b"not_started", result.out)
+
+    def test_a_dump_pasted_back_shows_the_frames_again(self):
+        for arrow, raw in (("→", self.ups), ("←", self.downs)):
+            want = [line.get("type") for line in self.shown("-", stdin=raw) if line["kind"] == "frame"]
+            pasted = self.shown("-", "--hex", stdin=self.dumps[arrow].encode())
+            self.assertEqual([line["type"] for line in pasted if line["kind"] == "frame"], want)
+
+    def test_dumps_with_stars_are_read(self):
+        zeros = self.ups + bytes.fromhex("0000010007010001") + bytes(16 - 0) + bytes(256)
+        want = self.inspect("-", "--json", stdin=zeros).out
+        for command in (["od", "-tx1"], ["od", "-Ax", "-tx1z"], ["od", "-Ad", "-tx1"], ["hexdump", "-C"], ["xxd", "-a"]):
+            if shutil.which(command[0]) is None:
+                continue
+            dump = subprocess.run(command, input=zeros, stdout=subprocess.PIPE, check=True).stdout
+            self.assertIn(b"\n*\n", dump)
+            self.assertEqual(self.inspect("-", "--hex", "--json", stdin=dump).out, want, command)
 
 
 if __name__ == "__main__":

@@ -1,46 +1,11 @@
 """What relay send draws on a terminal while a long request runs."""
 
-import fcntl
-import os
 import re
-import struct
-import subprocess
-import termios
 import unittest
 
-from harness import OK, RelayTest
+from harness import OK, RelayTest, Terminal
 
 COLUMNS = 80
-
-
-class Terminal:
-    """The side of a terminal that a person looks at."""
-
-    def __init__(self, test):
-        self.screen, self.tty = os.openpty()
-        test.addCleanup(os.close, self.screen)
-        fcntl.ioctl(self.tty, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
-        self.text = ""
-
-    def close_tty(self):
-        os.close(self.tty)
-
-    def read(self):
-        """False once nobody has the terminal open."""
-        try:
-            data = os.read(self.screen, 65536)
-        except OSError:
-            return False
-        self.text += data.decode()
-        return True
-
-    def read_until(self, pattern):
-        while not re.search(pattern, self.text) and self.read():
-            pass
-
-    def read_to_end(self):
-        while self.read():
-            pass
 
 
 class Progress(RelayTest):

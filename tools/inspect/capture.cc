@@ -61,7 +61,8 @@ class CaptureSource : public Source {
       }
       std::optional<Segment> segment = FindSegment(link_type_, {bytes, header->caplen});
       if (!segment.has_value()) continue;
-      segment->at = absl::FromUnixSeconds(header->ts.tv_sec) + absl::Nanoseconds(header->ts.tv_usec);
+      const absl::Duration at = absl::Seconds(header->ts.tv_sec) + absl::Nanoseconds(header->ts.tv_usec);
+      segment->at = at == absl::ZeroDuration() ? absl::InfinitePast() : absl::UnixEpoch() + at;
       assembly.Take(*segment);
     }
     assembly.Finish();

@@ -22,7 +22,8 @@ Connection::Connection(const Opening& opening, History& history, ChannelNames& n
       history_(history),
       names_(names),
       on_abandoned_(std::move(on_abandoned)),
-      sees_all_(opening.from_start && opening.in_order) {}
+      in_order_(opening.in_order),
+      sees_{opening.from_start, opening.from_start} {}
 
 void Connection::Break(SeenFrame& frame, Rule rule, std::string_view words) {
   if (frame.rule != Rule::kNone) return;
@@ -47,6 +48,7 @@ bool Connection::IsReadable(SeenFrame& frame) {
 }
 
 void Connection::Judge(SeenFrame& frame) {
+  frame.in_order = in_order_;
   if (!JudgeOrder(frame)) return;
   switch (frame.type()) {
     case FrameType::kHello:
@@ -77,7 +79,7 @@ void Connection::Judge(SeenFrame& frame) {
     case FrameType::kWindow:
     case FrameType::kReset:
     case FrameType::kExtend:
-      return JudgeSlot(frame, SlotOf(frame.header.slot()));
+      return in_order_ ? JudgeSlot(frame, SlotOf(frame.header.slot())) : JudgeAlone(frame);
   }
 }
 
@@ -90,7 +92,7 @@ bool Connection::JudgeOrder(SeenFrame& frame) {
   }
   if (to_server ? client_is_done_ : server_is_done_) Break(frame, Rule::kAfterFault);
   if (!frame.has_known_type()) return false;
-  if (to_server && is_thrown_away_) {
+  if (to_server && is_thrown_away_ && in_order_) {
     frame.is_late = true;
     return false;
   }
@@ -99,7 +101,7 @@ bool Connection::JudgeOrder(SeenFrame& frame) {
     return false;
   }
   if (to_server && !has_welcome_ && frame.payload_bytes > proto::kSmallestMaxPayloadBytes) {
-    BreakIfSeen(frame, Rule::kPayloadBeforeWelcome);
+    BreakIfAllSeen(frame, Rule::kPayloadBeforeWelcome);
   }
   return true;
 }
@@ -200,42 +202,48 @@ void Connection::JudgeSlot(SeenFrame& frame, Slot& slot) {
   }
 }
 
-void Connection::OnJoin(SeenFrame& frame) {
-  if (!IsToServer(frame)) return Break(frame, Rule::kClientFrame);
+std::optional<Connection::Joined> Connection::ReadJoin(SeenFrame& frame) {
+  const auto fail = [&frame](Rule rule, std::string_view words = {}) {
+    Break(frame, rule, words);
+    return std::nullopt;
+  };
+  if (!IsToServer(frame)) return fail(Rule::kClientFrame);
   if (is_observer_) Break(frame, Rule::kObserverRole);
-  if (!IsReadable(frame)) return;
+  if (!IsReadable(frame)) return std::nullopt;
   const v1::Join& join = frame.content->join;
   const auto client = proto::UuidFromBytes(join.client_id());
   const auto channel = proto::UuidFromBytes(join.channel_id());
   if (!client.has_value() || *client == proto::kNilUuid || !channel.has_value()) {
-    return Break(frame, Rule::kMalformed, "JOIN has a client id, not nil, and a channel id of 16 bytes each");
+    return fail(Rule::kMalformed, "JOIN has a client id, not nil, and a channel id of 16 bytes each");
   }
-  if (join.key().size() > kMaxKeyBytes) {
-    return Break(frame, Rule::kMalformed, "a takeover key has at most 64 bytes");
-  }
-  Slot& slot = SlotOf(frame.header.slot());
-  if (slot.is_joined) return BreakIfSeen(frame, Rule::kSlotBound);
-  if (slot.is_leaving) BreakIfSeen(frame, Rule::kSlotLeaving);
+  if (join.key().size() > kMaxKeyBytes) return fail(Rule::kMalformed, "a takeover key has at most 64 bytes");
   const std::string& name = join.channel_name();
   if (!name.empty()) {
-    if (!proto::CheckChannelName(name).ok() || proto::ChannelId(name) != *channel) {
-      return Break(frame, Rule::kChannelName);
-    }
+    if (!proto::CheckChannelName(name).ok() || proto::ChannelId(name) != *channel) return fail(Rule::kChannelName);
     names_.Add(*channel, name);
   }
+  return Joined{*channel, *client};
+}
+
+void Connection::OnJoin(SeenFrame& frame) {
+  const std::optional<Joined> joined = ReadJoin(frame);
+  if (!joined.has_value()) return;
+  Slot& slot = SlotOf(frame.header.slot());
+  if (slot.is_joined) return BreakIfAllSeen(frame, Rule::kSlotBound);
+  if (slot.is_leaving) BreakIfAllSeen(frame, Rule::kSlotLeaving);
   Abandon(slot);
   slot = Slot();
   slot.number = frame.header.slot();
   slot.is_joined = true;
-  slot.channel = *channel;
-  slot.client = *client;
+  slot.channel = joined->channel;
+  slot.client = joined->client;
 }
 
 void Connection::OnLeave(SeenFrame& frame, Slot& slot) {
   const bool is_its_client = slot.client == frame.header.id();
-  if (!sees_all_ && slot.client == proto::kNilUuid) slot.client = frame.header.id();
+  if (!SeesAll() && slot.client == proto::kNilUuid) slot.client = frame.header.id();
   if (IsToServer(frame)) {
-    if (sees_all_ && (!slot.is_joined || !is_its_client)) {
+    if (SeesAll() && (!slot.is_joined || !is_its_client)) {
       frame.is_late = true;
       return;
     }
@@ -245,7 +253,7 @@ void Connection::OnLeave(SeenFrame& frame, Slot& slot) {
     slot.is_leaving = true;
     return;
   }
-  if (sees_all_ && ((!slot.is_joined && !slot.is_leaving) || !is_its_client)) {
+  if (SeesAll() && ((!slot.is_joined && !slot.is_leaving) || !is_its_client)) {
     frame.is_late = true;
     return;
   }
@@ -263,35 +271,35 @@ void Connection::OnReceiveToServer(SeenFrame& frame, Slot& slot) {
   } else if (slot.is_taken_away) {
     frame.is_late = true;
   } else {
-    BreakIfSeen(frame, Rule::kSlotNotJoined);
+    BreakIfAllSeen(frame, Rule::kSlotNotJoined);
   }
 }
 
 void Connection::BeginReceive(SeenFrame& frame, Slot& slot) {
-  if (slot.is_withdrawing) return BreakIfSeen(frame, Rule::kBeforeEcho);
-  if (sees_all_ && !slot.is_joined) {
+  if (slot.is_withdrawing) return BreakIfAllSeen(frame, Rule::kBeforeEcho);
+  if (SeesAll() && !slot.is_joined) {
     if (slot.is_taken_away) {
       frame.is_late = true;
       return;
     }
     return Break(frame, Rule::kSlotNotJoined);
   }
-  if (sees_all_ && slot.doing != Doing::kNothing) return Break(frame, Rule::kSlotBusy);
-  if (client_leaves_) return BreakIfSeen(frame, Rule::kConnectionLeaving);
+  if (SeesAll() && slot.doing != Doing::kNothing) return Break(frame, Rule::kSlotBusy);
+  if (client_leaves_) return BreakIfAllSeen(frame, Rule::kConnectionLeaving);
   slot.doing = Doing::kWaiting;
 }
 
 void Connection::OnReceiveToClient(SeenFrame& frame, Slot& slot) {
   if (!IsReadable(frame)) return;
-  if (slot.is_leaving || (sees_all_ && !slot.is_joined && slot.is_taken_away)) {
+  if (slot.is_leaving || (SeesAll() && !slot.is_joined && slot.is_taken_away)) {
     frame.is_late = true;
     return;
   }
   if (frame.content->receive.withdraw()) {
-    if (!slot.is_withdrawing) BreakIfSeen(frame, Rule::kNoWithdrawal);
+    if (!slot.is_withdrawing) BreakIfAllSeen(frame, Rule::kNoWithdrawal);
     slot.is_withdrawing = false;
   } else if (slot.doing != Doing::kWaiting) {
-    return BreakIfSeen(frame, Rule::kNotWaiting);
+    return BreakIfAllSeen(frame, Rule::kNotWaiting);
   }
   if (slot.doing == Doing::kWaiting) slot.doing = Doing::kNothing;
 }

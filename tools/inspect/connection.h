@@ -4,13 +4,18 @@
 //
 // It stands between the two peers. What either has written, the other may not have read yet, so a frame is judged by
 // what its writer can have known at the most: late is what such a crossing can explain, broken what nothing can.
+//
+// Where nobody knows what of one direction passed before what of the other, each is judged by its own order alone.
 
 #ifndef RELAY_TOOLS_INSPECT_CONNECTION_H_
 #define RELAY_TOOLS_INSPECT_CONNECTION_H_
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "absl/container/flat_hash_map.h"
@@ -35,7 +40,7 @@ class Connection {
   // As if it had joined: of a frame that a relay mirrored.
   void Know(uint16_t slot, const proto::Uuid& channel, const proto::Uuid& client);
   // Bytes are missing: from here on nothing is broken that something missing may explain.
-  void LoseSight() { sees_all_ = false; }
+  void LoseSight(Direction direction) { sees_[Index(direction)] = false; }
   // Both directions are over.
   void Close();
 
@@ -64,11 +69,42 @@ class Connection {
     Stream response_stream;
   };
 
+  // What one direction has said of its stream of an exchange.
+  struct Said {
+    bool has_started = false;
+    bool has_ended = false;
+    bool is_over = false;  // RESET
+    uint16_t attempt = 0;
+  };
+  // What a client has to do with a request.
+  struct Part {
+    Side side = Side::kNone;
+    std::array<Said, 2> said;
+    bool has_end = false;
+  };
+  // A client on a slot, from its JOIN to the server's LEAVE, where the directions are not in order.
+  struct Stay {
+    proto::Uuid channel = proto::kNilUuid;
+    proto::Uuid client = proto::kNilUuid;
+    bool has_left = false;
+    absl::flat_hash_map<proto::Uuid, Part, proto::UuidHash> parts;
+  };
+  struct Stays {
+    bool is_joined = false;    // as the client says
+    std::deque<Stay> in_line;  // the client's direction is at the last of them, the server's at the first
+  };
+  struct Joined {
+    proto::Uuid channel;
+    proto::Uuid client;
+  };
+
   // Whether there is more to be said about the frame.
   bool JudgeOrder(SeenFrame& frame);
   void JudgeSlot(SeenFrame& frame, Slot& slot);
   void OnHello(SeenFrame& frame);
   void OnWelcome(SeenFrame& frame);
+  // Nothing where it joins nobody, whatever is on the slot.
+  std::optional<Joined> ReadJoin(SeenFrame& frame);
   void OnJoin(SeenFrame& frame);
   void OnGoaway(SeenFrame& frame);
   void OnLeave(SeenFrame& frame, Slot& slot);
@@ -80,6 +116,15 @@ class Connection {
   void OnWindow(SeenFrame& frame, Slot& slot);
   void OnReset(SeenFrame& frame, Slot& slot);
   void OnExtend(SeenFrame& frame, Slot& slot);
+
+  // By the order of its own direction.
+  void JudgeAlone(SeenFrame& frame);
+  void LeaveAlone(SeenFrame& frame, Stays& stays);
+  void StreamAlone(SeenFrame& frame, const Stays& stays, Part& part);
+  void StartAlone(SeenFrame& frame, Said& said);
+  void AnswerAlone(SeenFrame& frame, Stay& stay);
+  // The frame begins to wait, or a request.
+  void OperateAlone(SeenFrame& frame, const Stays& stays);
 
   // The slot takes no part in the exchange of the frame: late, or never begun.
   void OnForeign(SeenFrame& frame, const Slot& slot);
@@ -100,10 +145,16 @@ class Connection {
   static bool IsToServer(const SeenFrame& frame) { return frame.direction == Direction::kToServer; }
   // The first rule that is broken is told.
   static void Break(SeenFrame& frame, Rule rule, std::string_view words = {});
-  // Only where nothing that was missed can explain it.
+  // Only where nothing that was missed can explain it: of its own direction, where the two are not in order.
   void BreakIfSeen(SeenFrame& frame, Rule rule) {
-    if (sees_all_) Break(frame, rule);
+    if (in_order_ ? SeesAll() : sees_[Index(frame.direction)]) Break(frame, rule);
   }
+  // What takes both directions to know.
+  void BreakIfAllSeen(SeenFrame& frame, Rule rule) {
+    if (SeesAll()) Break(frame, rule);
+  }
+  bool SeesAll() const { return in_order_ && sees_[0] && sees_[1]; }
+  static size_t Index(Direction direction) { return direction == Direction::kToServer ? 0 : 1; }
   uint64_t HistoryKey(uint16_t slot) const { return (id_ << 16) | slot; }
   // Where nothing is known of it yet, a free one.
   Slot& SlotOf(uint16_t number) {
@@ -116,7 +167,8 @@ class Connection {
   History& history_;
   ChannelNames& names_;
   const OnAbandoned on_abandoned_;
-  bool sees_all_;  // from the first byte, both directions in order
+  const bool in_order_;       // both directions
+  std::array<bool, 2> sees_;  // a direction from its first byte on
 
   bool has_client_frame_ = false;
   bool has_hello_ = false;
@@ -133,6 +185,7 @@ class Connection {
   uint64_t max_window_bytes_ = UINT64_MAX;
   uint32_t max_start_bytes_ = UINT16_MAX;
   absl::flat_hash_map<uint16_t, Slot> slots_;
+  absl::flat_hash_map<uint16_t, Stays> stays_;  // instead, where the directions are not in order
   absl::flat_hash_map<proto::Uuid, uint16_t, proto::UuidHash> sending_;  // the slots of live requests
 };
 

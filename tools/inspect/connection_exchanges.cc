@@ -64,11 +64,11 @@ void Connection::OnRequestToServer(SeenFrame& frame, Slot& slot) {
     return;
   }
   const bool is_mine = slot.doing == Doing::kSending && slot.request == frame.header.id();
-  if (is_mine && sees_all_) {
+  if (is_mine && SeesAll()) {
     frame.is_live = true;
     return Break(frame, Rule::kSecondStart);
   }
-  if (sees_all_) {
+  if (SeesAll()) {
     if (!slot.is_joined && slot.is_taken_away) {
       frame.is_late = true;
       history_.Add(HistoryKey(frame.header.slot()), frame.header.id(), Past::kRefused);
@@ -93,7 +93,7 @@ void Connection::OnRequestToClient(SeenFrame& frame, Slot& slot) {
   const bool is_readable = IsReadable(frame);
   if (frame.content->state == Payload::State::kBadStart) return;
   if (is_readable && frame.content->attempt == 0) Break(frame, Rule::kAttempt);
-  if (sees_all_ && slot.doing != Doing::kWaiting) {
+  if (SeesAll() && slot.doing != Doing::kWaiting) {
     Break(frame, Rule::kNotWaiting);
     if (slot.doing != Doing::kNothing) return;
   }
@@ -119,10 +119,10 @@ void Connection::OnStream(SeenFrame& frame, Slot& slot) {
   const FrameType type = frame.type();
   const Rule rule_before = frame.rule;
   if (type == FrameType::kStart) {
-    if (stream.has_started) BreakIfSeen(frame, Rule::kSecondStart);
+    if (stream.has_started) BreakIfAllSeen(frame, Rule::kSecondStart);
     if (has_welcome_ && frame.content->start_bytes > max_start_bytes_) Break(frame, Rule::kStartTooLarge);
   } else if (!stream.has_started) {
-    BreakIfSeen(frame, Rule::kNotStarted);
+    BreakIfAllSeen(frame, Rule::kNotStarted);
   }
   if (stream.has_ended) Break(frame, Rule::kAfterEnd);
   if (type == FrameType::kEnd && has_welcome_ && frame.payload_bytes > max_start_bytes_) {
@@ -139,7 +139,7 @@ void Connection::Spend(SeenFrame& frame, Stream& stream) {
   if (frame.type() == FrameType::kStart) stream.has_started = true;
   stream.cost += CostOf(frame);
   if (frame.type() == FrameType::kEnd || frame.header.has(flag::kFin)) stream.has_ended = true;
-  if (!sees_all_) return;
+  if (!SeesAll()) return;
   frame.credit = Credit{stream.cost, stream.window};
   if (stream.cost > stream.window) Break(frame, Rule::kWindowOverrun);
 }
@@ -152,7 +152,7 @@ void Connection::OnForeign(SeenFrame& frame, const Slot& slot) {
     if (to_server) {
       frame.is_late = true;
     } else {
-      BreakIfSeen(frame, Rule::kWrongWay);
+      BreakIfAllSeen(frame, Rule::kWrongWay);
     }
     return;
   }
@@ -168,7 +168,7 @@ void Connection::OnForeign(SeenFrame& frame, const Slot& slot) {
     case Past::kEndedByReceiver:
       if (to_server && IsStreamFrame(type) && frame.header.has(flag::kResponse)) {
         frame.is_late = false;
-        BreakIfSeen(frame, Rule::kAfterEnd);
+        BreakIfAllSeen(frame, Rule::kAfterEnd);
       }
       return;
     case Past::kNever:
@@ -178,11 +178,11 @@ void Connection::OnForeign(SeenFrame& frame, const Slot& slot) {
   if (to_server ? slot.is_taken_away : slot.is_leaving) return;
   frame.is_late = false;
   if (!to_server && frame.header.has(flag::kRequest)) {
-    BreakIfSeen(frame, Rule::kNotAssigned);
+    BreakIfAllSeen(frame, Rule::kNotAssigned);
   } else if (to_server && IsStreamFrame(type) && frame.header.has(flag::kRequest)) {
-    BreakIfSeen(frame, Rule::kNotStarted);
+    BreakIfAllSeen(frame, Rule::kNotStarted);
   } else {
-    BreakIfSeen(frame, Rule::kNotBegun);
+    BreakIfAllSeen(frame, Rule::kNotBegun);
   }
 }
 
@@ -197,10 +197,10 @@ void Connection::OnWindow(SeenFrame& frame, Slot& slot) {
   Stream& stream = StreamOf(frame, slot);
   const uint64_t window = frame.content->window;
   if (to_server && has_welcome_ && window > stream.cost && window - stream.cost > max_window_bytes_) {
-    BreakIfSeen(frame, Rule::kWindowTooFar);
+    BreakIfAllSeen(frame, Rule::kWindowTooFar);
   }
   stream.window = std::max(stream.window, window);
-  if (sees_all_) frame.credit = Credit{stream.cost, stream.window};
+  if (SeesAll()) frame.credit = Credit{stream.cost, stream.window};
 }
 
 void Connection::OnReset(SeenFrame& frame, Slot& slot) {

@@ -83,19 +83,19 @@ void Decoder::Half::OnRawFrame(const RawFrame& raw) {
 
 void Decoder::Half::OnDamage(const Damage& damage) {
   ++decoder_.totals_.broken_rules;
-  open_.state.LoseSight();
+  open_.state.LoseSight(place_.direction);
   decoder_.sink_.OnDamage(place_, damage);
 }
 
 void Decoder::Half::OnSkipped(const Skipped& skipped) {
   decoder_.totals_.skipped_bytes += skipped.bytes;
-  open_.state.LoseSight();
+  open_.state.LoseSight(place_.direction);
   decoder_.sink_.OnSkipped(place_, skipped);
 }
 
 void Decoder::Half::OnGap(uint64_t offset, uint64_t bytes) {
   ++decoder_.totals_.gaps;
-  open_.state.LoseSight();
+  open_.state.LoseSight(place_.direction);
   decoder_.sink_.OnGap(place_, offset, bytes);
 }
 
@@ -115,13 +115,18 @@ Decoder::Open& Decoder::Find(ConnectionId connection, absl::Time at) {
 }
 
 Decoder::Half& Decoder::HalfOf(ConnectionId connection, Direction direction, absl::Time at) {
-  last_at_ = at;
+  GoTo(at);
   return Find(connection, at).half(direction);
+}
+
+void Decoder::GoTo(absl::Time at) {
+  if (last_at_ == absl::InfinitePast() && at != last_at_) sink_.OnBegin(at);
+  last_at_ = at;
 }
 
 void Decoder::OnOpen(const Opening& opening) {
   if (open_.contains(opening.connection)) return;
-  last_at_ = opening.at;
+  GoTo(opening.at);
   open_.emplace(opening.connection, std::make_unique<Open>(*this, opening));
   sink_.OnOpen(opening);
 }
@@ -136,7 +141,7 @@ void Decoder::OnGap(ConnectionId connection, Direction direction, absl::Time at,
 
 void Decoder::OnFrame(const CutFrame& cut) {
   if (cut.header.size() != proto::kHeaderBytes) return;
-  last_at_ = cut.at;
+  GoTo(cut.at);
   Open& open = Find(cut.connection, cut.at);
   std::vector<uint8_t> bytes(cut.header.begin(), cut.header.end());
   bytes.insert(bytes.end(), cut.payload.begin(), cut.payload.end());
@@ -150,15 +155,18 @@ void Decoder::OnFrame(const CutFrame& cut) {
 }
 
 void Decoder::OnLost(uint64_t frames, absl::Time at) {
+  GoTo(at);
   totals_.lost_frames += frames;
-  for (auto& [id, open] : open_) open->state.LoseSight();
+  for (auto& [id, open] : open_) {
+    for (const Direction direction : {Direction::kToServer, Direction::kToClient}) open->state.LoseSight(direction);
+  }
   sink_.OnLost(frames, at);
 }
 
 void Decoder::OnClose(ConnectionId connection, Direction direction, absl::Time at) {
   const auto found = open_.find(connection);
   if (found == open_.end()) return;
-  last_at_ = at;
+  GoTo(at);
   Open& open = *found->second;
   Half& half = open.half(direction);
   if (std::exchange(half.is_closed, true)) return;

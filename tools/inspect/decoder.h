@@ -50,6 +50,8 @@ class Decoder : public Tap {
   // Of a connection that nobody has opened: as if it had just been, in its middle.
   Open& Find(ConnectionId connection, absl::Time at);
   Half& HalfOf(ConnectionId connection, Direction direction, absl::Time at);
+  // What comes next passed then.
+  void GoTo(absl::Time at);
   void Show(Open& open, SeenFrame& frame);
 
   Sink& sink_;

@@ -43,7 +43,7 @@ uint64_t Microseconds(absl::Duration duration) {
 template <typename Call>
 void Visit(const Exchange& exchange, Call& field) {
   if (exchange.began != absl::InfinitePast()) {
-    field("time", [&] { return absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", exchange.began, absl::UTCTimeZone()); });
+    field("time", [&] { return TimeText(exchange.began); });
   }
   field("request", [&] { return proto::ToString(exchange.request); });
   if (!exchange.channel_name.empty()) field("channel", [&] { return exchange.channel_name; });
@@ -54,15 +54,19 @@ void Visit(const Exchange& exchange, Call& field) {
   field("attempt", [&] { return uint64_t{exchange.attempt}; });
   if (exchange.queue_wait.has_value()) field("queue_wait_us", [&] { return Microseconds(*exchange.queue_wait); });
   if (FirstByte(exchange).has_value()) field("first_byte_us", [&] { return Microseconds(*FirstByte(exchange)); });
-  field("total_us", [&] { return Microseconds(Total(exchange)); });
+  if (const auto total = Total(exchange)) field("total_us", [&] { return Microseconds(*total); });
   field("request_bytes", [&] { return exchange.request_stream.body_bytes; });
   field("response_bytes", [&] { return exchange.response_stream.body_bytes; });
-  field("request_stalled_us", [&] { return Microseconds(exchange.request_stream.stalled); });
-  field("response_stalled_us", [&] { return Microseconds(exchange.response_stream.stalled); });
+  if (exchange.in_order) {
+    field("request_stalled_us", [&] { return Microseconds(exchange.request_stream.stalled); });
+    field("response_stalled_us", [&] { return Microseconds(exchange.response_stream.stalled); });
+  }
   field("timeout_ms", [&] { return uint64_t{exchange.timeout_ms}; });
   field("end", [&] { return exchange.end; });
-  field("status", [&] { return CodeName(exchange.code); });
-  field("code", [&] { return uint64_t{exchange.code}; });
+  if (exchange.end != "open") {
+    field("status", [&] { return CodeName(exchange.code); });
+    field("code", [&] { return uint64_t{exchange.code}; });
+  }
   if (!exchange.message.empty()) field("message", [&] { return exchange.message; });
   if (exchange.may_have_run) field("may_have_run", [] { return true; });
   field("violations", [&] { return exchange.broken_rules; });
@@ -100,8 +104,9 @@ std::optional<absl::Duration> FirstByte(const Exchange& exchange) {
   return exchange.response_stream.first - exchange.began;
 }
 
-absl::Duration Total(const Exchange& exchange) {
-  return exchange.began == absl::InfinitePast() ? absl::ZeroDuration() : exchange.ended - exchange.began;
+std::optional<absl::Duration> Total(const Exchange& exchange) {
+  if (exchange.began == absl::InfinitePast()) return std::nullopt;
+  return exchange.ended - exchange.began;
 }
 
 std::string EndWords(const Exchange& exchange) {

@@ -21,7 +21,8 @@ std::span<const FieldInfo> AllExchangeFields();
 
 // Until the first byte of the response, or nothing where none came.
 std::optional<absl::Duration> FirstByte(const Exchange& exchange);
-absl::Duration Total(const Exchange& exchange);
+// Nothing where the source knows no times.
+std::optional<absl::Duration> Total(const Exchange& exchange);
 // "completed" with OK, a completed one's status where that is another, else the end's name.
 std::string EndWords(const Exchange& exchange);
 bool IsGoodEnd(const Exchange& exchange);

@@ -22,9 +22,17 @@ void AddMark(std::vector<Mark>& marks, const Mark& mark) {
   marks.resize(kept);
 }
 
-// Its receiver is no longer at it; the server may find another.
-void NoteLoss(Exchange& exchange, absl::Time at) {
-  if (!exchange.attempts.empty()) exchange.attempts.back().ended = std::min(exchange.attempts.back().ended, at);
+// Its receiver is no longer at it.
+void EndAttempt(Exchange& exchange, Attempt::End how, absl::Time at) {
+  if (exchange.attempts.empty() || exchange.attempts.back().end != Attempt::End::kNone) return;
+  exchange.attempts.back().end = how;
+  exchange.attempts.back().ended = at;
+}
+
+// Whether the server let it wait for a receiver until it ended, and handed it to none.
+bool HasOnlyWaited(const Exchange& exchange) {
+  return exchange.sender_seen && !exchange.queue_wait.has_value() && exchange.attempts.empty() &&
+         !exchange.may_have_run && (exchange.end == "deadline" || exchange.end == "stopping");
 }
 
 bool IsOf(const SeenFrame& frame, Side side) { return frame.side == side; }
@@ -35,10 +43,9 @@ void ExchangeLog::OnFrame(const SeenFrame& frame) {
   if (frame.side == Side::kNone || frame.request() == proto::kNilUuid) return;
   if (frame.is_late && !frame.begins) return;
   const Key key(frame.channel, frame.header.id());
-  if (!frame.begins && !live_.contains(key)) return;
-  std::unique_ptr<Exchange>& entry = live_[key];
-  if (entry == nullptr) entry = std::make_unique<Exchange>();
-  Exchange& exchange = *entry;
+  const bool may_enter = frame.begins || (!frame.in_order && frame.rule == Rule::kNone);
+  if (!may_enter && !live_.contains(key)) return;
+  Exchange& exchange = Enter(key, frame);
   if (frame.rule != Rule::kNone) ++exchange.broken_rules;
   if (frame.begins) Begin(exchange, frame);
   if (frame.is_live) Count(exchange, frame);
@@ -46,8 +53,8 @@ void ExchangeLog::OnFrame(const SeenFrame& frame) {
   const bool decides = frame.side == Side::kSender || !exchange.sender_seen;
   if (frame.is(FrameType::kReset)) {
     if (!decides) {
-      NoteLoss(exchange, frame.at);
-      return;
+      const bool by_receiver = frame.direction == Direction::kToServer;
+      return EndAttempt(exchange, by_receiver ? Attempt::End::kGivenBack : Attempt::End::kTakenAway, frame.at);
     }
     const v1::Status& status = frame.content->reset.status();
     exchange.code = status.code();
@@ -69,12 +76,22 @@ void ExchangeLog::OnFrame(const SeenFrame& frame) {
   End(key, exchange, frame.at);
 }
 
+Exchange& ExchangeLog::Enter(const Key& key, const SeenFrame& frame) {
+  std::unique_ptr<Exchange>& entry = live_[key];
+  if (entry != nullptr) return *entry;
+  entry = std::make_unique<Exchange>();
+  entry->channel = frame.channel;
+  entry->channel_name = frame.channel_name;
+  entry->request = frame.header.id();
+  entry->first_frame = frame.number;
+  entry->in_order = frame.in_order;
+  if (frame.side == Side::kReceiver) entry->receiver = frame.client;
+  return *entry;
+}
+
 void ExchangeLog::Begin(Exchange& exchange, const SeenFrame& frame) {
   const Payload& content = *frame.content;
   if (exchange.began == absl::InfinitePast()) exchange.began = frame.at;
-  exchange.channel = frame.channel;
-  exchange.channel_name = frame.channel_name;
-  exchange.request = frame.header.id();
   if (content.state == Payload::State::kParsed || exchange.method.empty()) exchange.method = content.start.method();
   if (IsOf(frame, Side::kSender)) {
     exchange.sender_seen = true;
@@ -144,10 +161,8 @@ void ExchangeLog::OnAbandoned(const proto::Uuid& channel, const proto::Uuid& req
   const auto found = live_.find(key);
   if (found == live_.end()) return;
   Exchange& exchange = *found->second;
-  if (side == Side::kReceiver && exchange.sender_seen) {
-    NoteLoss(exchange, at);
-    return;
-  }
+  if (!exchange.end.empty()) return;
+  if (side == Side::kReceiver && exchange.sender_seen) return EndAttempt(exchange, Attempt::End::kLost, at);
   exchange.code =
       static_cast<uint32_t>(side == Side::kSender ? absl::StatusCode::kCancelled : absl::StatusCode::kUnavailable);
   exchange.end = side == Side::kSender ? "sender_lost" : "receiver_lost";
@@ -155,7 +170,12 @@ void ExchangeLog::OnAbandoned(const proto::Uuid& channel, const proto::Uuid& req
 }
 
 void ExchangeLog::End(const Key& key, Exchange& exchange, absl::Time at) {
+  if (exchange.in_order) Tell(key, exchange, at);
+}
+
+void ExchangeLog::Tell(const Key& key, Exchange& exchange, absl::Time at) {
   exchange.ended = at;
+  if (HasOnlyWaited(exchange) && exchange.began != absl::InfinitePast()) exchange.queue_wait = at - exchange.began;
   for (Exchange::Stream* const stream : {&exchange.request_stream, &exchange.response_stream}) {
     if (stream->stalls.empty() || stream->stalls.back().to != absl::InfiniteFuture()) continue;
     stream->stalls.back().to = at;
@@ -166,15 +186,19 @@ void ExchangeLog::End(const Key& key, Exchange& exchange, absl::Time at) {
 }
 
 void ExchangeLog::Finish(absl::Time at) {
-  std::vector<std::pair<Key, const Exchange*>> open;
-  for (const auto& [key, exchange] : live_) open.emplace_back(key, exchange.get());
+  std::vector<std::pair<Key, Exchange*>> open;
+  for (const auto& [key, exchange] : live_) {
+    // Of one that only WINDOW and RESET speak of, there is nothing to tell.
+    const bool was_seen = exchange->request_stream.frames + exchange->response_stream.frames > 0;
+    if (was_seen || exchange->in_order) open.emplace_back(key, exchange.get());
+  }
   std::sort(open.begin(), open.end(), [](const auto& a, const auto& b) {
     if (a.second->began != b.second->began) return a.second->began < b.second->began;
-    return a.first < b.first;
+    return a.second->first_frame < b.second->first_frame;
   });
   for (const auto& [key, exchange] : open) {
-    live_.find(key)->second->end = "open";
-    End(key, *live_.find(key)->second, at);
+    if (exchange->end.empty()) exchange->end = "open";
+    Tell(key, *exchange, at);
   }
 }
 

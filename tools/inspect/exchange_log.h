@@ -24,7 +24,8 @@ class ExchangeLog {
   void OnFrame(const SeenFrame& frame);
   // A side has gone without a frame that ends the exchange.
   void OnAbandoned(const proto::Uuid& channel, const proto::Uuid& request, Side side, absl::Time at);
-  // What is still live is told as open.
+  // What is still live is told as open. Where the directions are not in order all is told here: until then another end
+  // may come, and the server's, which comes last, is the one that was.
   void Finish(absl::Time at);
 
  private:
@@ -35,10 +36,13 @@ class ExchangeLog {
     }
   };
 
+  Exchange& Enter(const Key& key, const SeenFrame& frame);
   static void Begin(Exchange& exchange, const SeenFrame& frame);
   static void Count(Exchange& exchange, const SeenFrame& frame);
   static void NoteCredit(Exchange::Stream& stream, const SeenFrame& frame);
+  // With the end that the exchange has by now.
   void End(const Key& key, Exchange& exchange, absl::Time at);
+  void Tell(const Key& key, Exchange& exchange, absl::Time at);
 
   Sink& sink_;
   absl::flat_hash_map<Key, std::unique_ptr<Exchange>, Hash> live_;

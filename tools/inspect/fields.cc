@@ -230,10 +230,10 @@ template <typename Call>
 void Visit(const SeenFrame& frame, Call& field) {
   field("number", [&] { return frame.number; });
   if (frame.at != absl::InfinitePast()) {
-    field("time", [&] { return absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", frame.at, absl::UTCTimeZone()); });
+    field("time", [&] { return TimeText(frame.at); });
   }
   field("connection", [&] { return frame.connection; });
-  field("direction", [&] { return std::string(frame.direction == Direction::kToServer ? "to_server" : "to_client"); });
+  field("direction", [&] { return std::string(NameOf(frame.direction)); });
   field("offset", [&] { return frame.offset; });
   field("type", [&] { return TypeName(frame); });
   field("type_number", [&] { return uint64_t{frame.header.bytes()[4]}; });
@@ -292,6 +292,10 @@ std::optional<Value> FieldOf(const SeenFrame& frame, std::string_view name) {
   Visit(frame, pick);
   return found;
 }
+
+std::string TimeText(absl::Time at) { return absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", at, absl::UTCTimeZone()); }
+
+std::string_view NameOf(Direction direction) { return direction == Direction::kToServer ? "to_server" : "to_client"; }
 
 std::span<const FieldInfo> AllFields() { return kAll; }
 

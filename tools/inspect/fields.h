@@ -39,6 +39,10 @@ struct FieldInfo {
 // Every field that a frame can have.
 std::span<const FieldInfo> AllFields();
 
+// As JSON.md writes them.
+std::string TimeText(absl::Time at);
+std::string_view NameOf(Direction direction);
+
 // The value in one line of printable text.
 std::string TextOf(const Value& value);
 

@@ -19,22 +19,36 @@ using Lookup = Filter::Lookup;
 
 // Deep enough for people; a hostile text ends in an error and not in the stack's end.
 constexpr int kMostDepth = 100;
+constexpr size_t kChoiceColumns = 77;
 constexpr std::array<std::string_view, 7> kOperators = {"==", "!=", "<=", ">=", "<", ">", "~"};
 constexpr std::string_view kMetadataPrefix = "metadata.";
-
-struct Error {
-  size_t column;
-  std::string words;
-};
 
 bool IsNameCharacter(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.' || c == '-';
 }
 
-std::optional<FieldKind> KindOf(std::string_view name) {
-  if (name.starts_with(kMetadataPrefix) && name.size() > kMetadataPrefix.size()) return FieldKind::kText;
-  for (const std::span<const FieldInfo> all : {AllFields(), AllExchangeFields()}) {
-    for (const FieldInfo& field : all) {
+using Fields = std::span<const FieldInfo>;
+
+struct Error {
+  size_t column;
+  std::string words;
+  std::vector<Fields> choices = {};  // that would have been right instead
+};
+
+std::vector<Fields> FieldsOf(Filter::Shown shown) {
+  std::vector<Fields> fields;
+  if (shown != Filter::Shown::kExchanges) fields.push_back(AllFields());
+  if (shown != Filter::Shown::kFrames) fields.push_back(AllExchangeFields());
+  return fields;
+}
+
+std::optional<FieldKind> KindOf(std::string_view name, const std::vector<Fields>& among) {
+  const bool has_metadata = among.front().data() == AllFields().data();
+  if (has_metadata && name.starts_with(kMetadataPrefix) && name.size() > kMetadataPrefix.size()) {
+    return FieldKind::kText;
+  }
+  for (const Fields fields : among) {
+    for (const FieldInfo& field : fields) {
       if (field.name == name) return field.kind;
     }
   }
@@ -56,11 +70,11 @@ size_t Distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-std::string NearestName(std::string_view name) {
+std::string NearestName(std::string_view name, const std::vector<Fields>& among) {
   std::string nearest;
   size_t least = 3;
-  for (const std::span<const FieldInfo> all : {AllFields(), AllExchangeFields()}) {
-    for (const FieldInfo& field : all) {
+  for (const Fields fields : among) {
+    for (const FieldInfo& field : fields) {
       const size_t distance = Distance(name.substr(0, 64), field.name);
       if (distance >= least) continue;
       least = distance;
@@ -68,6 +82,20 @@ std::string NearestName(std::string_view name) {
     }
   }
   return nearest;
+}
+
+// A name that nothing shown has.
+Error UnknownName(size_t column, const std::string& name, Filter::Shown shown) {
+  const std::vector<Fields> among = FieldsOf(shown);
+  if (!KindOf(name, FieldsOf(Filter::Shown::kBoth)).has_value()) {
+    const std::string nearest = NearestName(name, among);
+    return {column, absl::StrCat("no field '", name, "'", nearest.empty() ? "" : "; is it " + nearest + "?"), among};
+  }
+  const bool is_of_frames = shown == Filter::Shown::kExchanges;
+  return {column,
+          absl::StrCat("'", name, "' is a field of ", is_of_frames ? "frames" : "exchanges", "; here ",
+                       is_of_frames ? "exchanges" : "frames", " are shown"),
+          among};
 }
 
 // "4096", "4K", "1M".
@@ -126,7 +154,7 @@ bool Compare(std::string_view op, const T& a, const T& b) {
 
 class Parser {
  public:
-  explicit Parser(std::string_view text) : text_(text) {}
+  Parser(std::string_view text, Filter::Shown shown) : text_(text), shown_(shown) {}
 
   // Throws no exception: the first error is kept, and everything after it is skipped.
   Test ParseAll() {
@@ -138,8 +166,10 @@ class Parser {
   const std::optional<Error>& error() const { return error_; }
 
  private:
-  Test Fail(size_t column, std::string words) {
-    if (!error_.has_value()) error_ = Error{column, std::move(words)};
+  Test Fail(size_t column, std::string words) { return Fail(Error{column, std::move(words)}); }
+
+  Test Fail(Error error) {
+    if (!error_.has_value()) error_ = std::move(error);
     at_ = text_.size();
     return [](const Lookup&) { return false; };
   }
@@ -191,12 +221,8 @@ class Parser {
     while (at_ < text_.size() && IsNameCharacter(text_[at_])) ++at_;
     const std::string name(text_.substr(name_at, at_ - name_at));
     if (name.empty()) return Fail(name_at, "here the name of a field was expected");
-    const std::optional<FieldKind> kind = KindOf(name);
-    if (!kind.has_value()) {
-      const std::string nearest = NearestName(name);
-      return Fail(name_at, absl::StrCat("no field '", name, "'",
-                                        nearest.empty() ? "; JSON.md lists them" : "; is it " + nearest + "?"));
-    }
+    const std::optional<FieldKind> kind = KindOf(name, FieldsOf(shown_));
+    if (!kind.has_value()) return Fail(UnknownName(name_at, name, shown_));
     SkipSpace();
     const size_t op_at = at_;
     for (const std::string_view op : kOperators) {
@@ -266,20 +292,29 @@ class Parser {
   }
 
   const std::string_view text_;
+  const Filter::Shown shown_;
   size_t at_ = 0;
   std::optional<Error> error_;
 };
 
 }  // namespace
 
-absl::StatusOr<Filter> Filter::Parse(std::string_view text) {
-  Parser parser(text);
+absl::StatusOr<Filter> Filter::Parse(std::string_view text, Shown shown) {
+  Parser parser(text, shown);
   Test test = parser.ParseAll();
-  if (!parser.error().has_value()) return Filter(std::move(test));
+  if (!parser.error().has_value()) return Filter(std::move(test), shown);
   const Error& error = *parser.error();
   const size_t column = Columns(text.substr(0, error.column));
-  return absl::InvalidArgumentError(absl::StrCat("--filter: ", error.words, ", at column ", column + 1, "\n  ",
-                                                 std::string(text), "\n  ", std::string(column, ' '), "^"));
+  std::string message = absl::StrCat("--filter: ", error.words, ", at column ", column + 1, "\n  ", std::string(text),
+                                     "\n  ", std::string(column, ' '), "^");
+  for (const Fields fields : error.choices) {
+    absl::StrAppend(&message, "\nfields of ", fields.data() == AllFields().data() ? "frames" : "exchanges", ":");
+    std::string names;
+    for (const FieldInfo& field : fields) absl::StrAppend(&names, names.empty() ? "" : " ", std::string(field.name));
+    for (const std::string_view line : Wrap(names, kChoiceColumns))
+      absl::StrAppend(&message, "\n  ", std::string(line));
+  }
+  return absl::InvalidArgumentError(message);
 }
 
 bool Filter::Matches(const SeenFrame& frame) const {
@@ -288,6 +323,23 @@ bool Filter::Matches(const SeenFrame& frame) const {
 
 bool Filter::Matches(const Exchange& exchange) const {
   return test_([&exchange](std::string_view name) { return FieldOf(exchange, name); });
+}
+
+bool Filter::Matches(const Opening& opening) const {
+  return test_([&opening](std::string_view name) -> std::optional<Value> {
+    if (name == "connection") return opening.connection;
+    if (name == "time" && opening.at != absl::InfinitePast()) return TimeText(opening.at);
+    return std::nullopt;
+  });
+}
+
+bool Filter::Matches(const Place& place) const {
+  return test_([&place](std::string_view name) -> std::optional<Value> {
+    if (name == "connection") return place.connection;
+    if (name == "direction") return std::string(NameOf(place.direction));
+    if (name == "time" && place.at != absl::InfinitePast()) return TimeText(place.at);
+    return std::nullopt;
+  });
 }
 
 }  // namespace relay::inspect

@@ -1,8 +1,13 @@
 #include "tools/inspect/hex.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
-#include <utility>
+#include <charconv>
+#include <cstdint>
+#include <optional>
+#include <system_error>
+#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
@@ -11,8 +16,15 @@
 namespace relay::inspect {
 namespace {
 
+constexpr uint64_t kMostBytes = uint64_t{64} << 20;
+
 bool IsHex(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isxdigit(c) != 0; });
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isxdigit(c) != 0; });
+}
+
+bool ParseDigits(std::string_view digits, int base, uint64_t& number) {
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number, base);
+  return error == std::errc() && end == digits.data() + digits.size();
 }
 
 // The next word of the line, and how many blanks stand before it.
@@ -24,49 +36,114 @@ std::string_view TakeWord(std::string_view& line, size_t& blanks) {
   return word;
 }
 
-// An offset ends in a colon, or is longer than what stands behind it in pairs.
-bool IsOffset(std::string_view word, std::string_view rest) {
+struct Line {
+  size_t number = 0;
+  std::string offset;  // its digits, or empty
+  std::string bytes;
+  bool is_repeat = false;  // '*': the line before it again, up to the next offset
+};
+
+absl::Status Wrong(const Line& line, std::string_view word, std::string_view what) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("--hex: line ", line.number, ": '", tools::Printable(word, 40), "' ", std::string(what)));
+}
+
+// An offset ends in a colon, stands alone below others, or stands before pairs of digits and does not look like one.
+bool IsOffset(std::string_view word, size_t indent, std::string_view rest, bool is_below_others) {
   if (word.ends_with(':')) return IsHex(word.substr(0, word.size() - 1));
+  if (!IsHex(word)) return false;
   size_t blanks = 0;
   const std::string_view next = TakeWord(rest, blanks);
-  const bool is_number = IsHex(word) && word.size() != 2;
-  return is_number && next.size() == 2 && IsHex(next) && (word.size() >= 6 || blanks >= 2);
+  if (next.empty()) return is_below_others && word.size() >= 6;
+  const bool is_pair = word.size() == 2 && indent < 6;
+  return next.size() == 2 && IsHex(next) && (word.size() >= 6 || (blanks >= 2 && !is_pair));
+}
+
+absl::StatusOr<Line> ReadLine(std::string_view text, size_t number, bool is_below_others) {
+  Line line;
+  line.number = number;
+  for (bool is_first = true;; is_first = false) {
+    size_t blanks = 0;
+    const std::string_view word = TakeWord(text, blanks);
+    if (word.empty() || word[0] == '|') return line;
+    if (is_first && word == "*") {
+      line.is_repeat = true;
+      return line;
+    }
+    if (is_first && IsOffset(word, blanks, text, is_below_others)) {
+      line.offset = word.substr(0, word.find(':'));
+      continue;
+    }
+    // Behind a whole row, or a wide space, comes the same as text. Some leave a little more room behind 8 bytes.
+    const bool has_row = !line.offset.empty() && !line.bytes.empty();
+    const bool is_wide = blanks >= (line.bytes.size() == 8 ? 3 : 2);
+    if (has_row && (line.bytes.size() == 16 || is_wide)) return line;
+    if (!IsHex(word) || word.size() % 2 != 0) {
+      if (has_row && blanks >= 2) return line;
+      return Wrong(line, word, "is no bytes in hexadecimal digits, two for each");
+    }
+    line.bytes += absl::HexStringToBytes({word.data(), word.size()});
+  }
+}
+
+// In what the offsets are counted, by the lengths of the lines; od, which writes 7 digits, counts in 8s unless told
+// not. Nothing where no number fits.
+std::optional<int> BaseOf(const std::vector<Line>& lines) {
+  const auto first = std::find_if(lines.begin(), lines.end(), [](const Line& line) { return !line.offset.empty(); });
+  const bool is_od = first != lines.end() && first->offset.size() == 7;
+  for (const int base : is_od ? std::array{8, 10, 16} : std::array{16, 10, 8}) {
+    const Line* before = nullptr;
+    bool fits = true;
+    bool repeats = false;
+    for (const Line& line : lines) {
+      repeats = repeats || line.is_repeat;
+      if (line.offset.empty()) continue;
+      uint64_t at = 0;
+      fits = fits && ParseDigits(line.offset, base, at);
+      uint64_t last = 0;
+      if (fits && before != nullptr && ParseDigits(before->offset, base, last)) {
+        const uint64_t bytes = before->bytes.size();
+        fits = at >= last && (repeats ? bytes > 0 && (at - last) % bytes == 0 : at - last == bytes);
+      }
+      before = &line;
+      repeats = false;
+    }
+    if (fits) return base;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
 
 absl::StatusOr<std::string> BytesOfHexDump(std::string_view text) {
-  std::string bytes;
-  bool have_offsets = false;
+  std::vector<Line> lines;
+  bool has_offsets = false;
   for (size_t number = 1; !text.empty(); ++number) {
-    std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(text.size(), line.size() + 1));
-    bool is_first = true;
-    bool has_offset = false;
-    size_t in_line = 0;
-    while (true) {
-      size_t blanks = 0;
-      const std::string_view word = TakeWord(line, blanks);
-      if (word.empty() || word[0] == '|') break;
-      if (std::exchange(is_first, false)) {
-        // Below dumps with offsets stands one more, of the end.
-        const bool is_end =
-            have_offsets && word.size() >= 6 && IsHex(word) && line.find_first_not_of(" \t\r") == line.npos;
-        if (is_end) break;
-        has_offset = IsOffset(word, line);
-        have_offsets = have_offsets || has_offset;
-        if (has_offset) continue;
-      }
-      // Behind a whole row, or a wide space, comes the same as text.
-      if (has_offset && (in_line == 16 || (blanks >= 2 && in_line > 0 && in_line != 8))) break;
-      if (!IsHex(word) || word.size() % 2 != 0) {
-        if (has_offset && in_line > 0 && blanks >= 2) break;
-        return absl::InvalidArgumentError(absl::StrCat("--hex: line ", number, ": '", tools::Printable(word, 40),
-                                                       "' is no bytes in hexadecimal digits, two for each"));
-      }
-      bytes += absl::HexStringToBytes({word.data(), word.size()});
-      in_line += word.size() / 2;
+    const std::string_view row = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), row.size() + 1));
+    absl::StatusOr<Line> line = ReadLine(row, number, has_offsets);
+    if (!line.ok()) return line.status();
+    has_offsets = has_offsets || !line->offset.empty();
+    if (line->is_repeat || !line->offset.empty() || !line->bytes.empty()) lines.push_back(*std::move(line));
+  }
+  std::string bytes;
+  const std::optional<int> base = BaseOf(lines);
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (!lines[i].is_repeat) {
+      bytes += lines[i].bytes;
+      continue;
     }
+    uint64_t from = 0;
+    uint64_t to = 0;
+    const bool is_between = base.has_value() && i > 0 && i + 1 < lines.size() && !lines[i - 1].bytes.empty() &&
+                            ParseDigits(lines[i - 1].offset, *base, from) &&
+                            ParseDigits(lines[i + 1].offset, *base, to);
+    if (!is_between) return Wrong(lines[i], "*", "repeats a line up to an offset: both are needed");
+    const uint64_t repeated = to - from - lines[i - 1].bytes.size();
+    if (repeated > kMostBytes - std::min(kMostBytes, uint64_t{bytes.size()})) {
+      return Wrong(lines[i], "*", "repeats a line until there are more than 64 MiB");
+    }
+    for (uint64_t left = repeated; left > 0; left -= lines[i - 1].bytes.size()) bytes += lines[i - 1].bytes;
   }
   return bytes;
 }

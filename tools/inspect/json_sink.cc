@@ -11,8 +11,6 @@ std::string Hex(std::span<const uint8_t> bytes) {
   return absl::BytesToHexString({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
-std::string_view NameOf(Direction direction) { return direction == Direction::kToServer ? "to_server" : "to_client"; }
-
 std::string_view NameOf(Skipped::Why why) {
   switch (why) {
     case Skipped::Why::kDamage:
@@ -86,7 +84,7 @@ void JsonSink::Add(std::string_view name, const Value& value) {
 
 void JsonSink::AddTime(absl::Time at) {
   if (at == absl::InfinitePast()) return;
-  Add("time", absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", at, absl::UTCTimeZone()));
+  Add("time", TimeText(at));
 }
 
 void JsonSink::AddPlace(const Place& place) {

@@ -3,10 +3,12 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <utility>
 
+#include "tools/inspect/words.h"
 #include "tools/relay/io.h"
 
 namespace relay::inspect {
@@ -22,11 +24,21 @@ winsize TerminalSize(int fd) {
 
 }  // namespace
 
-Output::Output(int fd, bool at_once, std::function<void()> on_failed)
-    : fd_(fd), at_once_(at_once), on_failed_(std::move(on_failed)) {}
+Output::Output(int fd, bool at_once, std::function<void()> on_failed, Screen screen)
+    : fd_(fd), at_once_(at_once), on_failed_(std::move(on_failed)), screen_(screen) {}
 
 void Output::Write(std::string_view text) {
-  held_ += text;
+  if (screen_.columns == 0) {
+    held_ += screen_.is_ascii ? InAscii(text) : text;
+  } else {
+    while (!text.empty()) {
+      const std::string_view line = text.substr(0, text.find('\n'));
+      text.remove_prefix(std::min(text.size(), line.size() + 1));
+      const std::string shown = CutTo(screen_.columns, line);
+      held_ += screen_.is_ascii ? InAscii(shown) : shown;
+      held_ += '\n';
+    }
+  }
   if (at_once_ || held_.size() >= kHeldBytes) WriteOut();
 }
 

@@ -1,4 +1,4 @@
-// Where what is shown goes: stdout, written in large pieces or at once, and what is known of the terminal that it is.
+// Where what is shown goes: stdout, written in large pieces or at once, as its screen can show it.
 
 #ifndef RELAY_TOOLS_INSPECT_OUTPUT_H_
 #define RELAY_TOOLS_INSPECT_OUTPUT_H_
@@ -12,12 +12,18 @@
 
 namespace relay::inspect {
 
+struct Screen {
+  size_t columns = 0;  // that lines are cut at; 0: nowhere
+  bool is_ascii = false;
+};
+
 // Thread-compatible.
 class Output {
  public:
   // `on_failed` is called once, when writing has failed, so that nobody goes on reading for nothing.
-  Output(int fd, bool at_once, std::function<void()> on_failed);
+  Output(int fd, bool at_once, std::function<void()> on_failed, Screen screen = {});
 
+  // Whole lines.
   void Write(std::string_view text);
   // EPIPE, somebody who has read enough, is no error.
   absl::Status Flush();
@@ -28,6 +34,7 @@ class Output {
   const int fd_;
   const bool at_once_;
   const std::function<void()> on_failed_;
+  const Screen screen_;
   std::string held_;
   absl::Status status_;
   bool has_failed_ = false;

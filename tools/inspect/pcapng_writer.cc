@@ -68,7 +68,9 @@ class PcapngWriter : public Tap {
     buffer_.reserve(kBufferBytes + kMostSegmentBytes + 256);
     WriteHeaders();
   }
-  ~PcapngWriter() override { close(fd_); }
+  ~PcapngWriter() override {
+    if (fd_ != STDOUT_FILENO) close(fd_);
+  }
 
   void OnOpen(const Opening& opening) override {
     Connection connection;
@@ -285,6 +287,7 @@ class PcapngWriter : public Tap {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Tap>> CreatePcapng(const std::string& path) {
+  if (path == "-") return std::make_unique<PcapngWriter>("stdout", STDOUT_FILENO);
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (fd < 0) return absl::NotFoundError(absl::StrCat("open ", path, ": ", std::strerror(errno)));
   return std::make_unique<PcapngWriter>(path, fd);

@@ -4,6 +4,7 @@
 // would have them. Addresses are kept where the source knows IP addresses; others become a client on 127.0.0.0/8. What
 // the source does not know stays unknown: a frame that it knows the beginning of becomes a packet that was cut when it
 // was captured, a gap becomes sequence numbers that nobody sent, kUnknownGapBytes of them where nobody knows how many.
+// A time that nobody knows becomes 0, and is read as that again.
 
 #ifndef RELAY_TOOLS_INSPECT_PCAPNG_WRITER_H_
 #define RELAY_TOOLS_INSPECT_PCAPNG_WRITER_H_
@@ -20,7 +21,7 @@ namespace relay::inspect {
 // More than any TCP window, so that no capture has a gap of this size.
 inline constexpr uint32_t kUnknownGapBytes = uint32_t{1} << 30;
 
-// The file is made, or emptied. A write that fails later is told by Finish.
+// "-" is stdout; any other file is made, or emptied. A write that fails later is told by Finish.
 absl::StatusOr<std::unique_ptr<Tap>> CreatePcapng(const std::string& path);
 
 }  // namespace relay::inspect

@@ -1,36 +1,106 @@
 #include "tools/inspect/raw.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "proto/frame.h"
+#include "proto/start_block.h"
+#include "tools/inspect/frame_reader.h"
 
 namespace relay::inspect {
 namespace {
 
 constexpr size_t kReadBytes = size_t{64} << 10;
+constexpr ConnectionId kConnection = 1;
 
-// A server begins with a WELCOME, or a GOAWAY, whose header nothing else looks like.
-bool IsToClient(std::string_view first) {
-  if (first.size() < proto::kHeaderBytes) return false;
-  std::vector<uint8_t> bytes(first.begin(), first.begin() + proto::kHeaderBytes);
-  const proto::Frame header(bytes);
-  if (!header.has_known_type() || proto::LoadBig<uint32_t>(bytes.data()) > proto::kSmallestMaxPayloadBytes)
-    return false;
-  const bool is_first = header.type() == proto::FrameType::kWelcome || header.type() == proto::FrameType::kGoaway;
-  return is_first && proto::CheckHeader(header) == proto::HeaderFault::kNone;
+// A frame's header, of its own bytes.
+struct Header {
+  explicit Header(std::string_view from) : bytes(from.begin(), from.begin() + proto::kHeaderBytes) {}
+  proto::Frame frame() { return proto::Frame(bytes); }
+  size_t frame_bytes() const { return proto::kHeaderBytes + proto::LoadBig<uint32_t>(bytes.data()); }
+
+  std::vector<uint8_t> bytes;
+};
+
+// What `bytes` begin with, where that is a frame.
+std::optional<Header> FirstHeader(std::string_view bytes) {
+  if (bytes.size() < proto::kHeaderBytes) return std::nullopt;
+  Header header(bytes);
+  const bool is_header = header.frame().has_known_type() &&
+                         proto::CheckHeader(header.frame()) == proto::HeaderFault::kNone &&
+                         header.frame_bytes() <= proto::kHeaderBytes + FrameReader::kPlausiblePayloadBytes;
+  return is_header ? std::optional(std::move(header)) : std::nullopt;
+}
+
+// Of the first of these frames that only one side sends.
+Direction DirectionOf(std::string_view frames) {
+  while (std::optional<Header> header = FirstHeader(frames)) {
+    const proto::Frame frame = header->frame();
+    const std::string_view payload = frames.substr(proto::kHeaderBytes);
+    switch (frame.type()) {
+      case proto::FrameType::kHello:
+      case proto::FrameType::kJoin:
+      case proto::FrameType::kObserve:
+        return Direction::kToServer;
+      case proto::FrameType::kWelcome:
+      case proto::FrameType::kMirror:
+        return Direction::kToClient;
+      case proto::FrameType::kStart: {
+        if (payload.size() < proto::kStartBlockBytes) return Direction::kToServer;
+        std::vector<uint8_t> block(payload.begin(), payload.begin() + proto::kStartBlockBytes);
+        // The server numbers attempts.
+        return proto::StartBlock(block).attempt() > 0 ? Direction::kToClient : Direction::kToServer;
+      }
+      default:
+        break;
+    }
+    if (frames.size() <= header->frame_bytes()) break;
+    frames.remove_prefix(header->frame_bytes());
+  }
+  return Direction::kToServer;
+}
+
+// How an input begins.
+struct Beginning {
+  Direction direction = Direction::kToServer;
+  bool is_start = true;
+  size_t handshake_bytes = 0;  // of its preface and its first frame
+};
+
+absl::StatusOr<Beginning> BeginningOf(ByteInput& input) {
+  const absl::StatusOr<std::string_view> first = input.Peek(proto::kPreface.size() + proto::kHeaderBytes);
+  if (!first.ok()) return first.status();
+  Beginning beginning;
+  const bool has_preface = first->starts_with(proto::kPreface);
+  const size_t before = has_preface ? proto::kPreface.size() : 0;
+  std::optional<Header> header = FirstHeader(first->substr(before));
+  if (!header.has_value()) return beginning;
+  beginning.handshake_bytes = before + header->frame_bytes();
+  if (has_preface) return beginning;
+  const proto::FrameType type = header->frame().type();
+  beginning.is_start = type == proto::FrameType::kWelcome || type == proto::FrameType::kGoaway;
+  beginning.direction = Direction::kToClient;
+  if (beginning.is_start) return beginning;
+  const absl::StatusOr<std::string_view> frames = input.Peek(kReadBytes);
+  if (!frames.ok()) return frames.status();
+  beginning.direction = DirectionOf(*frames);
+  return beginning;
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Source>> RawSource::Open(std::vector<std::unique_ptr<ByteInput>> inputs) {
   std::vector<Part> parts;
+  bool from_start = true;
   for (std::unique_ptr<ByteInput>& input : inputs) {
-    const absl::StatusOr<std::string_view> first = input->Peek(proto::kHeaderBytes);
-    if (!first.ok()) return first.status();
-    const Direction direction = IsToClient(*first) ? Direction::kToClient : Direction::kToServer;
-    parts.push_back({std::move(input), direction});
+    const absl::StatusOr<Beginning> beginning = BeginningOf(*input);
+    if (!beginning.ok()) return beginning.status();
+    from_start = from_start && beginning->is_start;
+    parts.push_back({std::move(input), beginning->direction, beginning->handshake_bytes});
   }
   if (parts.size() == 2 && parts[0].direction == parts[1].direction) {
     return absl::InvalidArgumentError(absl::StrCat(parts[0].input->name(), " and ", parts[1].input->name(),
@@ -39,26 +109,36 @@ absl::StatusOr<std::unique_ptr<Source>> RawSource::Open(std::vector<std::unique_
                                                    "; two raw files are the two directions of one connection"));
   }
   std::stable_sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) { return a.direction < b.direction; });
-  return std::unique_ptr<Source>(new RawSource(std::move(parts)));
+  return std::unique_ptr<Source>(new RawSource(std::move(parts), from_start));
+}
+
+absl::Status RawSource::Tell(const Part& part, size_t bytes, Tap& tap) {
+  std::vector<uint8_t> buffer(std::min(bytes, kReadBytes));
+  while (!is_stopped_ && bytes > 0) {
+    const absl::StatusOr<size_t> got = part.input->Read(std::span(buffer).first(std::min(bytes, buffer.size())));
+    if (!got.ok()) return got.status();
+    if (*got == 0) break;
+    bytes -= *got;
+    Piece piece;
+    piece.connection = kConnection;
+    piece.direction = part.direction;
+    piece.bytes = std::span<const uint8_t>(buffer).first(*got);
+    tap.OnBytes(piece);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status RawSource::Run(Tap& tap) {
   Opening opening;
-  opening.connection = 1;
+  opening.connection = kConnection;
+  opening.from_start = from_start_;
   opening.in_order = false;
   tap.OnOpen(opening);
-  std::vector<uint8_t> buffer(kReadBytes);
   for (const Part& part : parts_) {
-    while (!is_stopped_) {
-      const absl::StatusOr<size_t> got = part.input->Read(buffer);
-      if (!got.ok()) return got.status();
-      if (*got == 0) break;
-      Piece piece;
-      piece.connection = opening.connection;
-      piece.direction = part.direction;
-      piece.bytes = std::span<const uint8_t>(buffer).first(*got);
-      tap.OnBytes(piece);
-    }
+    if (absl::Status status = Tell(part, part.handshake_bytes, tap); !status.ok()) return status;
+  }
+  for (const Part& part : parts_) {
+    if (absl::Status status = Tell(part, SIZE_MAX, tap); !status.ok()) return status;
   }
   return absl::OkStatus();
 }

@@ -1,4 +1,6 @@
-// Files, or stdin, that hold the bytes of one direction each, as they passed.
+// Files, or stdin, that hold the bytes of one direction each, as they passed. Nobody knows what of one passed before
+// what of the other, but for the handshake: HELLO and its answer come first, then the client's direction, then the
+// server's.
 
 #ifndef RELAY_TOOLS_INSPECT_RAW_H_
 #define RELAY_TOOLS_INSPECT_RAW_H_
@@ -16,7 +18,8 @@ namespace relay::inspect {
 class RawSource : public Source {
  public:
   // One input, or the two directions of one connection. An input that begins with WELCOME or GOAWAY went to the client,
-  // any other to the server. INVALID_ARGUMENT where both went the same way.
+  // any other to the server; one that begins with neither the preface nor those, but with a frame, begins in the
+  // middle. INVALID_ARGUMENT where both went the same way.
   static absl::StatusOr<std::unique_ptr<Source>> Open(std::vector<std::unique_ptr<ByteInput>> inputs);
 
   absl::Status Run(Tap& tap) override;
@@ -27,11 +30,16 @@ class RawSource : public Source {
   struct Part {
     std::unique_ptr<ByteInput> input;
     Direction direction;
+    size_t handshake_bytes;
   };
 
-  explicit RawSource(std::vector<Part> parts) : parts_(std::move(parts)) {}
+  // The next `bytes` of it, or what there is.
+  absl::Status Tell(const Part& part, size_t bytes, Tap& tap);
+
+  RawSource(std::vector<Part> parts, bool from_start) : parts_(std::move(parts)), from_start_(from_start) {}
 
   const std::vector<Part> parts_;
+  const bool from_start_;
   std::atomic<bool> is_stopped_ = false;
 };
 

@@ -16,7 +16,7 @@ struct Layout {
   size_t time;
   size_t name;  // of the channel, and of the method
   size_t client;
-  bool has_sender;
+  bool has_bytes;
 };
 
 constexpr size_t kTimeColumns = 6;  // of a duration
@@ -25,7 +25,7 @@ constexpr size_t kSizeColumns = 5;
 Layout LayoutOf(size_t width) {
   if (width >= 140) return {11, 18, 8, true};
   if (width >= 100) return {8, 8, 6, true};
-  return {0, 7, 4, false};
+  return {0, 7, 0, width >= 80};
 }
 
 std::string Duration(std::optional<absl::Duration> duration) {
@@ -34,10 +34,6 @@ std::string Duration(std::optional<absl::Duration> duration) {
 
 }  // namespace
 
-void RequestsSink::OnOpen(const Opening& opening) {
-  if (first_ == absl::InfinitePast()) first_ = opening.at;
-}
-
 void RequestsSink::OnExchange(const Exchange& exchange) {
   const Style& style = options_.style;
   const Layout layout = LayoutOf(options_.width);
@@ -45,10 +41,13 @@ void RequestsSink::OnExchange(const Exchange& exchange) {
     std::string head;
     if (layout.time > 0) head += FitLeft("began", layout.time) + " ";
     head += Fit("request", 8) + " " + Fit("channel", layout.name) + " " + Fit("method", layout.name) + " ";
-    if (layout.has_sender) head += Fit("sender", layout.client) + " ";
-    head += Fit(layout.client < 8 ? "recv" : "receiver", layout.client) + " # " + FitLeft("queued", kTimeColumns) +
-            " " + FitLeft("first", kTimeColumns) + " " + FitLeft("total", kTimeColumns) + " " +
-            FitLeft("sent", kSizeColumns) + " " + FitLeft("back", kSizeColumns) + " end";
+    if (layout.client > 0) {
+      head += Fit("sender", layout.client) + " " + Fit(layout.client < 8 ? "recv" : "receiver", layout.client) + " ";
+    }
+    head += "# " + FitLeft("queued", kTimeColumns) + " " + FitLeft("first", kTimeColumns) + " " +
+            FitLeft("total", kTimeColumns) + " ";
+    if (layout.has_bytes) head += FitLeft("sent", kSizeColumns) + " " + FitLeft("back", kSizeColumns) + " ";
+    head += "end";
     out_.Write(style.Dim(head) + "\n");
   }
   std::string line;
@@ -56,7 +55,7 @@ void RequestsSink::OnExchange(const Exchange& exchange) {
     char text[48] = "-";
     if (exchange.began != absl::InfinitePast()) {
       std::snprintf(text, sizeof(text), "%.*f", layout.time > 10 ? 6 : 4,
-                    absl::ToDoubleSeconds(exchange.began - std::max(first_, exchange.began - absl::Hours(24 * 365))));
+                    absl::ToDoubleSeconds(exchange.began - first_));
     }
     line += style.Dim(FitLeft(text, layout.time)) + " ";
   }
@@ -67,16 +66,17 @@ void RequestsSink::OnExchange(const Exchange& exchange) {
   const auto client = [&layout](const proto::Uuid& id) {
     return Fit(ShortId(id).substr(0, layout.client), layout.client) + " ";
   };
-  if (layout.has_sender) line += client(exchange.sender);
-  line += client(exchange.receiver);
+  if (layout.client > 0) line += client(exchange.sender) + client(exchange.receiver);
   const bool is_again = exchange.attempt > 1;
   const std::string attempt = exchange.attempt == 0 ? "-" : std::to_string(std::min<int>(exchange.attempt, 9));
   line += (is_again ? style.Warn(attempt) : attempt) + " ";
   line += Duration(exchange.queue_wait) + " " + Duration(FirstByte(exchange)) + " " + Duration(Total(exchange)) + " ";
-  line += FitLeft(CompactBytes(exchange.request_stream.body_bytes), kSizeColumns) + " " +
-          FitLeft(CompactBytes(exchange.response_stream.body_bytes), kSizeColumns) + " ";
+  if (layout.has_bytes) {
+    line += FitLeft(CompactBytes(exchange.request_stream.body_bytes), kSizeColumns) + " " +
+            FitLeft(CompactBytes(exchange.response_stream.body_bytes), kSizeColumns) + " ";
+  }
   std::string end = EndWords(exchange);
-  if (exchange.broken_rules > 0) end += " !";
+  if (exchange.broken_rules > 0) end = "! " + end;
   line += IsGoodEnd(exchange) && exchange.broken_rules == 0 ? end : style.Bad(end);
   out_.Write(line + "\n");
 }

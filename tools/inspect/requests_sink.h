@@ -18,7 +18,7 @@ class RequestsSink : public Sink {
   // `out` outlives it.
   RequestsSink(const TextOptions& options, Output& out) : options_(options), out_(out) {}
 
-  void OnOpen(const Opening& opening) override;
+  void OnBegin(absl::Time at) override { first_ = at; }
   void OnExchange(const Exchange& exchange) override;
   absl::Status Finish() override { return out_.Flush(); }
 

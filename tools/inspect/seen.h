@@ -51,8 +51,9 @@ struct SeenFrame {
   Side side = Side::kNone;  // in the exchange that the frame names
   bool is_live = false;     // the exchange was live on this slot before the frame, or begins with it
   bool is_late = false;
-  bool begins = false;  // an exchange, on this slot
-  bool ends = false;    // it, on this slot
+  bool in_order = true;  // with the other direction, as its Opening says
+  bool begins = false;   // an exchange, on this slot
+  bool ends = false;     // it, on this slot
   std::optional<Credit> credit;
 
   Rule rule = Rule::kNone;  // that it breaks
@@ -78,10 +79,17 @@ struct Place {
 
 // One handing-out of a request.
 struct Attempt {
+  enum class End : uint8_t {
+    kNone,       // before that of the exchange
+    kLost,       // the receiver
+    kGivenBack,  // by the receiver
+    kTakenAway   // by the server, since the exchange ended
+  };
   uint16_t number = 0;
   proto::Uuid receiver = proto::kNilUuid;
   absl::Time at = absl::InfinitePast();
-  absl::Time ended = absl::InfiniteFuture();  // it was lost, or gave the request back
+  absl::Time ended = absl::InfiniteFuture();  // InfiniteFuture with kNone
+  End end = End::kNone;
 };
 
 // An exchange, from whatever of its two sides was seen.
@@ -111,6 +119,8 @@ struct Exchange {
   std::string method;
   proto::Uuid sender = proto::kNilUuid;
   proto::Uuid receiver = proto::kNilUuid;  // the last one
+  uint64_t first_frame = 0;                // its number
+  bool in_order = true;                    // the two directions that it was seen in
   bool sender_seen = false;
   bool receiver_seen = false;
   std::vector<Attempt> attempts;
@@ -118,13 +128,13 @@ struct Exchange {
 
   absl::Time began = absl::InfinitePast();
   absl::Time ended = absl::InfinitePast();
-  std::optional<absl::Duration> queue_wait;  // as the server says it, or as it was seen
+  std::optional<absl::Duration> queue_wait;  // as the server says it; all of its time where it only waited
   Stream request_stream;
   Stream response_stream;
   uint32_t timeout_ms = 0;
 
   uint32_t code = 0;  // the status that it ended with
-  std::string end;    // the named end; "completed", or "open" where the trace ended first
+  std::string end;    // the named end; "completed", or "open" where the trace has none
   std::string message;
   bool may_have_run = false;
   uint64_t broken_rules = 0;
@@ -135,6 +145,8 @@ class Sink {
  public:
   virtual ~Sink() = default;
 
+  // Before anything that has a time: what all of them are told from.
+  virtual void OnBegin(absl::Time /*at*/) {}
   virtual void OnOpen(const Opening&) {}
   virtual void OnPreface(const Place&) {}
   virtual void OnFrame(const SeenFrame&) {}

@@ -1,4 +1,4 @@
-// The looks of what is shown: colours where there may be some, and characters that the terminal has.
+// The looks of what is shown: arrows, and colours where there may be some.
 
 #ifndef RELAY_TOOLS_INSPECT_STYLE_H_
 #define RELAY_TOOLS_INSPECT_STYLE_H_
@@ -13,10 +13,12 @@
 
 namespace relay::inspect {
 
+inline constexpr std::string_view kToServerArrow = "\xe2\x86\x92";
+inline constexpr std::string_view kToClientArrow = "\xe2\x86\x90";
+
 // A value type.
 struct Style {
   bool has_colour = false;
-  bool is_ascii = false;
 
   std::string Paint(std::string_view sgr, std::string_view text) const {
     if (!has_colour || sgr.empty() || text.empty()) return std::string(text);
@@ -33,8 +35,6 @@ struct Style {
     for (const uint8_t byte : request) sum = sum * 31 + byte;
     return absl::StrCat("38;5;", kColours[sum % kColours.size()]);
   }
-  std::string_view to_server() const { return is_ascii ? ">" : "\xe2\x86\x92"; }
-  std::string_view to_client() const { return is_ascii ? "<" : "\xe2\x86\x90"; }
 };
 
 }  // namespace relay::inspect

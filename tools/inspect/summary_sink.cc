@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "tools/inspect/exchange_fields.h"
@@ -15,12 +17,26 @@ namespace {
 
 constexpr size_t kTimeColumns = 6;
 
-std::string Percentiles(const tools::Histogram& histogram) {
-  std::string text;
-  for (const double part : {0.5, 0.9, 0.99}) {
-    text += " " + FitLeft(CompactTime(absl::FromChrono(histogram.Percentile(part))), kTimeColumns);
+constexpr size_t kCountColumns = 7;
+constexpr size_t kRateColumns = 6;
+constexpr std::array kPercentiles = {std::pair(0.5, "p50"), std::pair(0.9, "p90"), std::pair(0.99, "p99")};
+
+// Of those that there is room for.
+template <typename Call>
+std::string ForEachPercentile(size_t width, Call call) {
+  std::string text = " ";
+  for (const auto& [part, name] : kPercentiles) {
+    if (width >= 80 || part != 0.9) text += " " + FitLeft(call(part, name), kTimeColumns);
   }
   return text;
+}
+
+std::string Percentiles(const SummarySink::Times& times, size_t width) {
+  return ForEachPercentile(width, [&times](double part, std::string_view) -> std::string {
+    if (times.count == 0) return "-";
+    // The top of a bucket may be above all that is in it.
+    return CompactTime(std::min(absl::FromChrono(times.histogram.Percentile(part)), times.longest));
+  });
 }
 
 std::string Rate(uint64_t count, absl::Duration time) {
@@ -34,15 +50,11 @@ std::string Rate(uint64_t count, absl::Duration time) {
 
 }  // namespace
 
-void SummarySink::OnOpen(const Opening& opening) {
-  ++connections_;
-  if (first_ == absl::InfinitePast()) first_ = last_ = opening.at;
-}
+void SummarySink::OnOpen(const Opening&) { ++connections_; }
 
 void SummarySink::OnFrame(const SeenFrame& frame) {
   ++frames_;
   if (frame.rule != Rule::kNone) ++broken_rules_;
-  if (first_ == absl::InfinitePast()) first_ = frame.at;
   last_ = std::max(last_, frame.at);
 }
 
@@ -58,14 +70,15 @@ void SummarySink::OnExchange(const Exchange& exchange) {
   if (rows_.size() >= kMostRows && !rows_.contains(key)) key = {"(others)", ""};
   Row& row = rows_[key];
   ++row.count;
-  const absl::Duration total = Total(exchange);
-  row.total.Add(absl::ToChronoNanoseconds(total));
-  if (exchange.queue_wait.has_value()) row.queue_wait.Add(absl::ToChronoNanoseconds(*exchange.queue_wait));
+  const absl::Duration total = Total(exchange).value_or(absl::ZeroDuration());
+  if (Total(exchange).has_value()) row.total.Add(total);
+  if (exchange.queue_wait.has_value()) row.queue_wait.Add(*exchange.queue_wait);
   row.request_bytes += exchange.request_stream.body_bytes;
   row.response_bytes += exchange.response_stream.body_bytes;
   std::string end = EndWords(exchange);
   if (row.ends.size() >= kMostEnds && !row.ends.contains(end)) end = "(others)";
   ++row.ends[end];
+  if (!Total(exchange).has_value()) return;
   if (slowest_.size() == kSlowest && total <= slowest_.back().total) return;
   std::string line = absl::StrCat(options_.style.Paint(Style::ColourOf(exchange.request), ShortId(exchange.request)),
                                   " ", FitLeft(CompactTime(total), kTimeColumns), "  ", key.first);
@@ -91,15 +104,25 @@ std::string SummarySink::Text() const {
   if (lost_frames_ > 0) absl::StrAppend(&text, ", ", style.Bad(absl::StrCat(lost_frames_, " frames lost")));
   text += "\n\n";
   const bool is_wide = options_.width >= 100;
-  std::string head = Fit("channel", name) + " " + Fit("method", name) + " " + FitLeft("count", 7) + " " +
-                     FitLeft("/s", 6) + "  " + Fit("queued p50", 12) + "p90    p99" + "  " + Fit("total p50", 12) +
-                     "p90    p99";
+  const bool has_rate = options_.width >= 80;
+  std::string groups(name + 1 + name + 1 + kCountColumns + (has_rate ? kRateColumns + 1 : 0), ' ');
+  std::string head = Fit("channel", name) + " " + Fit("method", name) + " " + FitLeft("count", kCountColumns);
+  if (has_rate) head += " " + FitLeft("/s", kRateColumns);
+  for (const std::string_view what : {"queued", "total"}) {
+    const std::string names =
+        ForEachPercentile(options_.width, [](double, std::string_view percentile) { return std::string(percentile); });
+    groups += "  " + Fit(FitLeft(what, kTimeColumns), names.size() - 2);
+    head += names;
+  }
+  groups.erase(groups.find_last_not_of(' ') + 1);
+  text += style.Dim(groups) + "\n";
   if (is_wide) head += "  " + FitLeft("sent", 5) + " " + FitLeft("back", 5);
   text += style.Dim(head) + "\n";
   for (const auto& [key, row] : rows_) {
-    std::string line = Fit(key.first, name) + " " + Fit(key.second, name) + " " + FitLeft(absl::StrCat(row.count), 7) +
-                       " " + FitLeft(Rate(row.count, time), 6) + " " + Percentiles(row.queue_wait) + " " +
-                       Percentiles(row.total);
+    std::string line =
+        Fit(key.first, name) + " " + Fit(key.second, name) + " " + FitLeft(absl::StrCat(row.count), kCountColumns);
+    if (has_rate) line += " " + FitLeft(Rate(row.count, time), kRateColumns);
+    line += Percentiles(row.queue_wait, options_.width) + Percentiles(row.total, options_.width);
     if (is_wide) {
       line += "  " + FitLeft(CompactBytes(row.request_bytes), 5) + " " + FitLeft(CompactBytes(row.response_bytes), 5);
     }

@@ -3,6 +3,7 @@
 #ifndef RELAY_TOOLS_INSPECT_SUMMARY_SINK_H_
 #define RELAY_TOOLS_INSPECT_SUMMARY_SINK_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -24,10 +25,22 @@ class SummarySink : public Sink {
   static constexpr size_t kMostEnds = 64;
   static constexpr size_t kSlowest = 5;
 
+  struct Times {
+    void Add(absl::Duration time) {
+      ++count;
+      longest = std::max(longest, time);
+      histogram.Add(absl::ToChronoNanoseconds(time));
+    }
+    uint64_t count = 0;
+    absl::Duration longest;
+    tools::Histogram histogram;
+  };
+
   // `out` outlives it. With `in_place` it is drawn again with every tick, over what was drawn before.
   SummarySink(const TextOptions& options, bool in_place, Output& out)
       : options_(options), in_place_(in_place), out_(out) {}
 
+  void OnBegin(absl::Time at) override { first_ = last_ = at; }
   void OnOpen(const Opening& opening) override;
   void OnFrame(const SeenFrame& frame) override;
   void OnDamage(const Place& place, const Damage& damage) override;
@@ -40,8 +53,8 @@ class SummarySink : public Sink {
  private:
   struct Row {
     uint64_t count = 0;
-    tools::Histogram queue_wait;
-    tools::Histogram total;
+    Times queue_wait;
+    Times total;
     uint64_t request_bytes = 0;
     uint64_t response_bytes = 0;
     std::map<std::string, uint64_t> ends;

@@ -33,7 +33,7 @@ struct Opening {
   // before.
   bool from_start = true;
   // What is told of one direction stands where it passed between what is told of the other. Else only one direction
-  // was captured, or two without times.
+  // was captured, or two without times: then what the client says is told first, but for the handshake.
   bool in_order = true;
 };
 

@@ -226,6 +226,7 @@ void TcpAssembly::Decide(Connection& connection, size_t from, std::span<const ui
   opening.client = ToString(ends[connection.client]);
   opening.server = ToString(ends[1 - connection.client]);
   opening.from_start = connection.from_start;
+  opening.in_order = now_ != absl::InfinitePast();  // no times: of a raw capture, written as packets
   tap_.OnOpen(opening);
 }
 

@@ -16,7 +16,10 @@ using proto::FrameType;
 constexpr size_t kTypeColumns = 7;
 constexpr size_t kRequestColumns = 8;
 constexpr size_t kSizeColumns = 5;
-constexpr size_t kDumpBytesALine = 16;
+constexpr size_t kTruncatedDumpBytes = 32;
+
+// A column and the space before it; nothing where it has no room.
+std::string Column(std::string_view text, size_t columns) { return columns == 0 ? "" : " " + Fit(text, columns); }
 
 bool IsHeartbeat(const SeenFrame& frame) { return frame.is(FrameType::kPing) || frame.is(FrameType::kPong); }
 
@@ -33,12 +36,12 @@ TextSink::TextSink(const TextOptions& options, Output& out)
     : options_(options),
       layout_(options.width >= 140   ? Layout{11, 4, 5, 20, 20, true, 6}
               : options.width >= 100 ? Layout{10, 3, 3, 7, 10, false, 6}
-                                     : Layout{8, 2, 2, 6, 8, false, 4}),
+              : options.width >= 80  ? Layout{8, 2, 2, 6, 8, false, 4}
+                                     : Layout{8, 2, 2, 0, 0, false, 4}),
       out_(out) {}
 
 std::string TextSink::TimeText(absl::Time at, uint64_t offset) {
   if (at == absl::InfinitePast()) return absl::StrCat("@", offset);
-  if (first_ == absl::InfinitePast()) first_ = last_ = at;
   const absl::Time before = std::exchange(last_, at);
   if (options_.times == TextOptions::Times::kClock) {
     return absl::FormatTime(layout_.digits == 6 ? "%H:%M:%E6S" : "%H:%M:%E3S", at, absl::LocalTimeZone());
@@ -56,8 +59,8 @@ void TextSink::PrintHead() {
   line += FitLeft("time", options_.times == TextOptions::Times::kClock ? layout_.digits + 9 : layout_.time);
   line += " " + FitLeft(layout_.connection > 3 ? "conn" : layout_.connection > 2 ? "con" : "co", layout_.connection);
   line += "   " + FitLeft(layout_.slot > 3 ? "slot" : layout_.slot > 2 ? "slt" : "sl", layout_.slot);
-  line += " " + Fit("type", kTypeColumns) + " " + Fit("flags", layout_.flags) + " " + Fit("request", kRequestColumns) +
-          " " + Fit("channel", layout_.channel) + " " + FitLeft("size", kSizeColumns) + "  what it says";
+  line += Column("type", kTypeColumns) + Column("flags", layout_.flags) + Column("request", kRequestColumns) +
+          Column("channel", layout_.channel) + " " + FitLeft("size", kSizeColumns) + "  what it says";
   PrintLine(options_.style.Dim(line));
 }
 
@@ -67,8 +70,12 @@ void TextSink::OnOpen(const Opening& opening) {
   if (!opening.client.empty()) absl::StrAppend(&text, ": ", tools::Printable(opening.client, 256));
   if (!opening.server.empty()) absl::StrAppend(&text, " to ", tools::Printable(opening.server, 256));
   if (!opening.from_start) text += ", from its middle on";
-  if (!opening.in_order) text += ", what passed when is not known";
-  PrintNote(" ", place, 0, text, false, false);
+  PrintNote(place, 0, text, false, false);
+  if (opening.in_order) return;
+  PrintBelow(
+      "without times: which of a request's frames came before which of its answer's is not known. Each direction "
+      "is judged by its own order; whether frames are late, slots free and credit kept is not judged",
+      false);
 }
 
 void TextSink::OnFrame(const SeenFrame& frame) {
@@ -80,7 +87,7 @@ void TextSink::OnFrame(const SeenFrame& frame) {
   line += style.Dim(FitLeft(TimeText(frame.at, frame.offset), layout_.time));
   line += " " + FitLeft(absl::StrCat(frame.connection), layout_.connection);
   const bool to_server = frame.direction == Direction::kToServer;
-  line += " " + style.Paint(colour, to_server ? style.to_server() : style.to_client());
+  line += " " + style.Paint(colour, to_server ? kToServerArrow : kToClientArrow);
   line += " " + FitLeft(frame.header.slot() == 0 ? "" : absl::StrCat(frame.header.slot()), layout_.slot);
   const std::string type = Fit(TypeName(frame), kTypeColumns);
   line += " ";
@@ -90,31 +97,24 @@ void TextSink::OnFrame(const SeenFrame& frame) {
     line += frame.is(FrameType::kStart) ? style.Bold(type) : IsBadEnd(frame) ? style.Warn(type) : type;
   }
   const std::string flags = layout_.has_long_flags ? FlagNames(frame.header.flags()) : FlagLetters(frame);
-  line += " " + Fit(flags, layout_.flags);
+  line += Column(flags, layout_.flags);
   line += " " + style.Paint(colour, Fit(ShortId(frame.request()), kRequestColumns));
   std::string channel(frame.channel_name);
   if (channel.empty()) channel = ShortId(frame.channel);
-  line += " " + Fit(tools::Printable(channel, 255), layout_.channel);
+  line += Column(tools::Printable(channel, 255), layout_.channel);
   line += " " + style.Dim(FitLeft(CompactBytes(frame.payload_bytes), kSizeColumns));
 
   std::string words = PayloadWords(frame);
   if (frame.is_late) words = words.empty() ? "late" : "late: " + words;
-  const size_t used = 1 + layout_.time + 1 + layout_.connection + 3 + layout_.slot + 1 + kTypeColumns + 1 +
-                      layout_.flags + 1 + kRequestColumns + 1 + layout_.channel + 1 + kSizeColumns + 3;
-  std::string shown = words;
-  if (options_.cuts_lines && Columns(words) + used > options_.width) {
-    shown = Fit(words, std::max(options_.width, used + 8) - used);
-  }
-  if (!shown.empty()) {
+  if (!words.empty()) {
     line += "  ";
-    line += IsHeartbeat(frame) || frame.is_late ? style.Dim(shown) : IsBadEnd(frame) ? style.Warn(shown) : shown;
+    line += IsHeartbeat(frame) || frame.is_late ? style.Dim(words) : IsBadEnd(frame) ? style.Warn(words) : words;
   }
   line.erase(line.find_last_not_of(' ') + 1);
   PrintLine(line);
   if (is_broken) {
     const RuleInfo& info = InfoOf(frame.rule);
-    PrintBelow("!",
-               absl::StrCat(std::string(info.name), ": ", std::string(frame.rule_words), " (PROTOCOL.md, \"",
+    PrintBelow(absl::StrCat(std::string(info.name), ": ", std::string(frame.rule_words), " (PROTOCOL.md, \"",
                             std::string(info.section), "\")"),
                true);
   }
@@ -122,24 +122,28 @@ void TextSink::OnFrame(const SeenFrame& frame) {
 }
 
 void TextSink::PrintVerbose(const SeenFrame& frame) {
+  constexpr size_t kIndent = 31;
   for (const Field& field : FieldsOf(frame)) {
-    PrintLine(absl::StrCat("    ", options_.style.Dim(Fit(field.name, 26)), " ", TextOf(field.value)));
+    if (TextOf(field.value).empty()) continue;
+    PrintWrapped("    " + options_.style.Dim(Fit(field.name, kIndent - 5)) + " ", std::string(kIndent, ' '), kIndent,
+                 TextOf(field.value), "");
   }
-  PrintDump(frame.offset + proto::kHeaderBytes,
-            frame.payload.first(std::min(frame.payload.size(), options_.dump_bytes)), UINT64_MAX);
-  if (frame.payload_bytes > std::min(frame.payload.size(), options_.dump_bytes)) {
-    PrintLine(options_.style.Dim(absl::StrCat(
-        "    and ", frame.payload_bytes - std::min(frame.payload.size(), options_.dump_bytes), " bytes more")));
+  PrintDump(frame.offset, frame.header.bytes(), UINT64_MAX);
+  const size_t dumped = std::min(frame.payload.size(), options_.dump_bytes);
+  PrintDump(frame.offset + proto::kHeaderBytes, frame.payload.first(dumped), UINT64_MAX);
+  if (frame.payload_bytes > dumped) {
+    PrintLine(options_.style.Dim(absl::StrCat("    and ", frame.payload_bytes - dumped, " bytes more")));
   }
 }
 
 void TextSink::PrintDump(uint64_t offset, std::span<const uint8_t> bytes, uint64_t marked_from) {
-  for (size_t at = 0; at < bytes.size(); at += kDumpBytesALine) {
-    const std::span<const uint8_t> row = bytes.subspan(at, std::min(kDumpBytesALine, bytes.size() - at));
+  const size_t in_line = options_.width < 80 ? 8 : 16;
+  for (size_t at = 0; at < bytes.size(); at += in_line) {
+    const std::span<const uint8_t> row = bytes.subspan(at, std::min(in_line, bytes.size() - at));
     std::string hex;
     std::string text;
-    for (size_t i = 0; i < kDumpBytesALine; ++i) {
-      if (i == kDumpBytesALine / 2) hex += ' ';
+    for (size_t i = 0; i < in_line; ++i) {
+      if (i == 8) hex += ' ';
       if (i >= row.size()) {
         hex += "   ";
         continue;
@@ -153,52 +157,43 @@ void TextSink::PrintDump(uint64_t offset, std::span<const uint8_t> bytes, uint64
   }
 }
 
-void TextSink::PrintNote(std::string_view mark, const Place& place, uint64_t offset, std::string_view text, bool is_bad,
-                         bool has_arrow) {
+void TextSink::PrintNote(const Place& place, uint64_t offset, std::string_view text, bool is_bad, bool has_arrow) {
   PrintHead();
   const Style& style = options_.style;
-  std::string line(is_bad ? style.Bad(mark) : std::string(mark));
+  std::string line = is_bad ? style.Bad("!") : " ";
   line += style.Dim(FitLeft(TimeText(place.at, offset), layout_.time));
   line += " " + FitLeft(absl::StrCat(place.connection), layout_.connection) + " ";
-  std::string arrow(place.direction == Direction::kToServer ? style.to_server() : style.to_client());
-  if (!has_arrow) arrow = " ";
-  line += arrow + " ";
-  const size_t used = 1 + layout_.time + 1 + layout_.connection + 3;
-  std::string shown(text);
-  if (options_.cuts_lines && used + Columns(text) > options_.width) {
-    shown = Fit(text, std::max(options_.width, used + 8) - used);
-  }
-  PrintLine(line + (is_bad ? style.Bad(shown) : style.Dim(shown)));
+  line += has_arrow ? place.direction == Direction::kToServer ? kToServerArrow : kToClientArrow : " ";
+  line += " ";
+  PrintLine(line + (is_bad ? style.Bad(text) : style.Dim(text)));
 }
 
-void TextSink::PrintBelow(std::string_view mark, std::string_view text, bool is_bad) {
-  const Style& style = options_.style;
-  const size_t indent = layout_.time + layout_.connection + layout_.slot + 5;
-  const size_t room = options_.cuts_lines ? std::max<size_t>(options_.width, indent + 40) - indent - 1 : SIZE_MAX;
-  // As many lines as it takes: what is wrong is never cut.
-  while (!text.empty()) {
-    std::string_view part = text;
-    if (Columns(text) > room) {
-      const size_t space = text.substr(0, room).rfind(' ');
-      part = text.substr(0, space == std::string_view::npos ? room : space);
-    }
-    text.remove_prefix(part.size());
-    while (text.starts_with(' ')) text.remove_prefix(1);
-    PrintLine(absl::StrCat(is_bad ? style.Bad(mark) : std::string(mark), std::string(indent, ' '),
-                           is_bad ? style.Bad(part) : style.Dim(part)));
+void TextSink::PrintWrapped(std::string_view first, std::string_view below, size_t indent, std::string_view text,
+                            std::string_view sgr) {
+  const size_t room = options_.wraps_lines ? options_.width - indent : SIZE_MAX;
+  std::string_view before = first;
+  for (const std::string_view part : Wrap(text, room)) {
+    PrintLine(absl::StrCat(std::string(before), options_.style.Paint(sgr, part)));
+    before = below;
   }
+}
+
+void TextSink::PrintBelow(std::string_view text, bool is_bad) {
+  const Style& style = options_.style;
+  const size_t indent = layout_.time + layout_.connection + layout_.slot + 6;
+  const std::string before = (is_bad ? style.Bad("!") : " ") + std::string(indent - 1, ' ');
+  PrintWrapped(before, before, indent, text, is_bad ? "1;31" : "2");
 }
 
 void TextSink::OnDamage(const Place& place, const Damage& damage) {
   const RuleInfo& info = InfoOf(damage.rule);
-  PrintNote("!", place, damage.offset, absl::StrCat("damage at byte ", damage.offset, ": ", std::string(info.name)),
-            true);
+  PrintNote(place, damage.offset, absl::StrCat("damage at byte ", damage.offset, ": ", std::string(info.name)), true);
   std::string words(info.words);
   if (damage.rule == Rule::kPayloadTooLarge) {
     absl::StrAppend(&words, ", which is ", damage.limit_bytes, "; this header says ", damage.said_bytes);
   }
   if (damage.rule == Rule::kBadHeader) words = "what stands here is no header";
-  PrintBelow("!", absl::StrCat(words, " (PROTOCOL.md, \"", std::string(info.section), "\")"), true);
+  PrintBelow(absl::StrCat(words, " (PROTOCOL.md, \"", std::string(info.section), "\")"), true);
   PrintDump(damage.around_offset, damage.around, damage.offset);
 }
 
@@ -221,16 +216,16 @@ void TextSink::OnSkipped(const Place& place, const Skipped& skipped) {
       absl::StrAppend(&text, ": the capture begins inside of a frame");
       break;
   }
-  PrintNote("!", place, skipped.offset, text, true);
+  PrintNote(place, skipped.offset, text, true);
   if (skipped.why == Skipped::Why::kTruncated) {
-    PrintDump(skipped.offset, skipped.begun.first(std::min<size_t>(skipped.begun.size(), 2 * kDumpBytesALine)),
+    PrintDump(skipped.offset, skipped.begun.first(std::min<size_t>(skipped.begun.size(), kTruncatedDumpBytes)),
               UINT64_MAX);
   }
 }
 
 void TextSink::OnGap(const Place& place, uint64_t offset, uint64_t bytes) {
   const std::string how_many = bytes == 0 ? "bytes" : absl::StrCat(bytes, " bytes");
-  PrintNote("!", place, offset, absl::StrCat(how_many, " are missing, from ", offset), true);
+  PrintNote(place, offset, absl::StrCat(how_many, " are missing, from ", offset), true);
 }
 
 void TextSink::OnLost(uint64_t frames, absl::Time at) {
@@ -240,8 +235,8 @@ void TextSink::OnLost(uint64_t frames, absl::Time at) {
 }
 
 void TextSink::OnClose(const Place& place) {
-  PrintNote(" ", place, 0,
-            place.direction == Direction::kToServer ? "the client says no more" : "the server says no more", false);
+  PrintNote(place, 0, place.direction == Direction::kToServer ? "the client says no more" : "the server says no more",
+            false);
 }
 
 }  // namespace relay::inspect

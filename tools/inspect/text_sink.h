@@ -18,8 +18,10 @@ namespace relay::inspect {
 struct TextOptions {
   enum class Times : uint8_t { kRelative, kDelta, kClock };
 
-  size_t width = 100;      // that the columns are laid out for
-  bool cuts_lines = true;  // at the width; else a line is as long as what there is to say
+  static constexpr size_t kLeastWidth = 60;
+
+  size_t width = 100;       // that the columns are laid out for
+  bool wraps_lines = true;  // at the width, below frames; else a line is as long as what there is to say
   bool is_verbose = false;
   size_t dump_bytes = 256;  // of each payload
   Times times = Times::kRelative;
@@ -32,6 +34,7 @@ class TextSink : public Sink {
   // `out` outlives it.
   TextSink(const TextOptions& options, Output& out);
 
+  void OnBegin(absl::Time at) override { first_ = last_ = at; }
   void OnOpen(const Opening& opening) override;
   void OnFrame(const SeenFrame& frame) override;
   void OnDamage(const Place& place, const Damage& damage) override;
@@ -46,19 +49,21 @@ class TextSink : public Sink {
     size_t time;
     size_t connection;
     size_t slot;
-    size_t flags;  // 0: their names go into the words
-    size_t channel;
+    size_t flags;    // 0: not shown
+    size_t channel;  // 0: not shown
     bool has_long_flags;
     size_t digits;  // of a second
   };
 
   void PrintHead();
   std::string TimeText(absl::Time at, uint64_t offset);
-  // A line that is no frame: `mark` in the first column, then the time, the connection and the direction, then `text`.
-  void PrintNote(std::string_view mark, const Place& place, uint64_t offset, std::string_view text, bool is_bad,
-                 bool has_arrow = true);
-  // A line below another: as far to the right as the words of frames, or as there is room.
-  void PrintBelow(std::string_view mark, std::string_view text, bool is_bad);
+  // A line that is no frame: the time, the connection and the direction, then `text`.
+  void PrintNote(const Place& place, uint64_t offset, std::string_view text, bool is_bad, bool has_arrow = true);
+  // Below another line, and in as many lines as it takes.
+  void PrintBelow(std::string_view text, bool is_bad);
+  // `first` stands before the first line of the text, `below` before the others; both have `indent` columns.
+  void PrintWrapped(std::string_view first, std::string_view below, size_t indent, std::string_view text,
+                    std::string_view sgr);
   void PrintVerbose(const SeenFrame& frame);
   void PrintDump(uint64_t offset, std::span<const uint8_t> bytes, uint64_t marked_from);
   void PrintLine(const std::string& line) { out_.Write(line + "\n"); }

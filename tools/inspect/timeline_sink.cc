@@ -17,14 +17,33 @@ namespace {
 constexpr size_t kLabelColumns = 18;
 constexpr size_t kNoteColumns = 26;
 
+// What became of an attempt that ended before its exchange did, or with it.
+std::string_view WordsOf(Attempt::End end) {
+  switch (end) {
+    case Attempt::End::kNone:
+      return "";
+    case Attempt::End::kLost:
+      return ", lost";
+    case Attempt::End::kGivenBack:
+      return ", given back";
+    case Attempt::End::kTakenAway:
+      return ", taken away";
+  }
+  return "";
+}
+
+constexpr std::string_view kFull = "\xe2\x96\x88";
+constexpr std::string_view kLight = "\xe2\x96\x91";
+constexpr std::string_view kLine = "\xe2\x94\x80";
+
 // Times to columns, and rows of them.
 class Drawing {
  public:
   Drawing(const Exchange& exchange, size_t width, const Style& style)
       : exchange_(exchange),
         style_(style),
-        columns_(std::max<size_t>(width, kLabelColumns + kNoteColumns + 20) - kLabelColumns - kNoteColumns - 1),
-        total_(std::max(Total(exchange), absl::Microseconds(1))),
+        columns_(std::max(width, TextOptions::kLeastWidth) - kLabelColumns - kNoteColumns - 1),
+        total_(std::max(Total(exchange).value_or(absl::ZeroDuration()), absl::Microseconds(1))),
         colour_(Style::ColourOf(exchange.request)) {}
 
   std::string Draw();
@@ -43,8 +62,6 @@ class Drawing {
   void Stalls(const Exchange::Stream& stream);
   void Attempts();
   std::vector<std::string> Blank() const { return std::vector<std::string>(columns_, " "); }
-  std::string Full() const { return style_.is_ascii ? "#" : "\xe2\x96\x88"; }
-  std::string Light() const { return style_.is_ascii ? "." : "\xe2\x96\x91"; }
 
   const Exchange& exchange_;
   const Style& style_;
@@ -67,7 +84,7 @@ void Drawing::Bar(std::string_view label, absl::Time from, absl::Time to, std::s
   // What is less than half a column is not drawn as a whole one.
   if ((to - from) * 2 * static_cast<double>(columns_) < total_) return;
   std::vector<std::string> cells = Blank();
-  for (size_t i = ColumnOf(from); i <= ColumnOf(std::max(from, to - absl::Nanoseconds(1))); ++i) cells[i] = Full();
+  for (size_t i = ColumnOf(from); i <= ColumnOf(std::max(from, to - absl::Nanoseconds(1))); ++i) cells[i] = kFull;
   Row(label, cells, sgr, note);
 }
 
@@ -103,12 +120,11 @@ void Drawing::Stream(std::string_view label, const Exchange::Stream& stream) {
   }
   const uint64_t most = std::max<uint64_t>(1, *std::max_element(bytes.begin(), bytes.end()));
   std::vector<std::string> cells = Blank();
-  for (size_t i = ColumnOf(stream.first); i <= ColumnOf(stream.last); ++i)
-    cells[i] = style_.is_ascii ? "-" : "\xe2\x94\x80";
+  for (size_t i = ColumnOf(stream.first); i <= ColumnOf(stream.last); ++i) cells[i] = kLine;
   for (size_t i = 0; i < columns_; ++i) {
     if (bytes[i] == 0) continue;
     const auto height = static_cast<size_t>(7.0 * static_cast<double>(bytes[i]) / static_cast<double>(most));
-    cells[i] = style_.is_ascii ? (height > 3 ? "#" : "=") : std::string(kHeights[height]);
+    cells[i] = kHeights[height];
   }
   Row(label, cells, colour_,
       absl::StrCat(CompactBytes(stream.body_bytes), " in ", stream.frames, stream.frames == 1 ? " frame" : " frames"));
@@ -118,7 +134,7 @@ void Drawing::Stalls(const Exchange::Stream& stream) {
   if (stream.stalls.empty() || stream.stalled < total_ / 1000) return;
   std::vector<std::string> cells = Blank();
   for (const Exchange::Stall& stall : stream.stalls) {
-    for (size_t i = ColumnOf(stall.from); i <= ColumnOf(stall.to); ++i) cells[i] = Light();
+    for (size_t i = ColumnOf(stall.from); i <= ColumnOf(stall.to); ++i) cells[i] = kLight;
   }
   Row("  out of credit", cells, "31",
       absl::StrCat(CompactTime(stream.stalled), ", ",
@@ -128,7 +144,7 @@ void Drawing::Stalls(const Exchange::Stream& stream) {
 void Drawing::Attempts() {
   if (exchange_.attempts.empty()) {
     // No receiver was seen; the server has said how long the request was queued.
-    if (!exchange_.queue_wait.has_value()) {
+    if (!exchange_.queue_wait.has_value() || *exchange_.queue_wait == exchange_.ended - exchange_.began) {
       return Bar("queued", exchange_.began, exchange_.ended, "33", "never handed out");
     }
     const absl::Time assigned = exchange_.began + *exchange_.queue_wait;
@@ -149,12 +165,16 @@ void Drawing::Attempts() {
     const absl::Time to = std::max(attempt.at, std::min(next, attempt.ended));
     std::string note = CompactTime(to - attempt.at);
     if (attempt.number > 1) absl::StrAppend(&note, ", attempt ", attempt.number);
-    const bool is_lost = !is_last || attempt.ended < exchange_.ended;
-    if (is_lost) note += ", lost";
-    Bar(absl::StrCat("at ", ShortId(attempt.receiver)), attempt.at, to, is_lost ? "31" : "32", note);
+    // Who sees the sender alone hears of the next attempt, and not of what ended this one.
+    const Attempt::End end = attempt.end == Attempt::End::kNone && !is_last ? Attempt::End::kLost : attempt.end;
+    note += WordsOf(end);
+    const bool is_good = end == Attempt::End::kNone && (!is_last || IsGoodEnd(exchange_));
+    Bar(absl::StrCat("at ", ShortId(attempt.receiver)), attempt.at, to, is_good ? "32" : "31", note);
     queued_from = to;
   }
-  if (exchange_.attempts.back().ended < exchange_.ended) {
+  const Attempt& last = exchange_.attempts.back();
+  const bool is_again = last.end == Attempt::End::kLost || last.end == Attempt::End::kGivenBack;
+  if (is_again && last.ended < exchange_.ended) {
     Bar("queued again", queued_from, exchange_.ended, "33", CompactTime(exchange_.ended - queued_from));
   }
 }
@@ -164,17 +184,15 @@ std::string Drawing::Draw() {
       exchange_.channel_name.empty() ? ShortId(exchange_.channel) : tools::Printable(exchange_.channel_name, 64);
   std::string head = absl::StrCat(style_.Paint(colour_, ShortId(exchange_.request)), "  ", channel);
   if (!exchange_.method.empty()) absl::StrAppend(&head, "  ", tools::Printable(exchange_.method, 64));
-  const std::string end = EndWords(exchange_);
-  absl::StrAppend(&head, "  ", CompactTime(Total(exchange_)), "  ", IsGoodEnd(exchange_) ? end : style_.Bad(end));
+  const std::string end = exchange_.end == "open" ? "open at the end of the capture" : EndWords(exchange_);
+  absl::StrAppend(&head, "  ", CompactTime(total_), "  ", IsGoodEnd(exchange_) ? end : style_.Bad(end));
   if (!exchange_.message.empty()) absl::StrAppend(&head, ": ", tools::Printable(exchange_.message, 200));
   drawn_ = head + "\n";
   Scale();
   Attempts();
-  const std::string to(style_.to_server());
-  const std::string back(style_.to_client());
-  Stream(absl::StrCat("request ", to), exchange_.request_stream);
+  Stream(absl::StrCat("request ", std::string(kToServerArrow)), exchange_.request_stream);
   Stalls(exchange_.request_stream);
-  Stream(absl::StrCat("response ", back), exchange_.response_stream);
+  Stream(absl::StrCat("response ", std::string(kToClientArrow)), exchange_.response_stream);
   Stalls(exchange_.response_stream);
   return drawn_;
 }
@@ -192,7 +210,10 @@ bool IsNamed(const proto::Uuid& request, std::string_view wanted) {
 
 void TimelineSink::OnExchange(const Exchange& exchange) {
   if (request_ != "all" && !IsNamed(exchange.request, request_)) return;
-  if (exchange.began == absl::InfinitePast()) return;
+  if (exchange.began == absl::InfinitePast()) {
+    has_no_times_ = true;
+    return;
+  }
   if (drawn_++ > 0) out_.Write("\n");
   out_.Write(DrawTimeline(exchange, options_.width, options_.style));
 }
@@ -200,7 +221,10 @@ void TimelineSink::OnExchange(const Exchange& exchange) {
 absl::Status TimelineSink::Finish() {
   if (absl::Status status = out_.Flush(); !status.ok()) return status;
   if (drawn_ > 0) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat("--timeline: no request ", request_, " with times was seen"));
+  const std::string what = request_ == "all" ? "request" : absl::StrCat("request ", request_);
+  return absl::FailedPreconditionError(
+      has_no_times_ ? absl::StrCat("--timeline: a raw capture has no times, so no ", what, " can be drawn")
+                    : absl::StrCat("--timeline: no ", what, " was seen"));
 }
 
 }  // namespace relay::inspect

@@ -34,6 +34,7 @@ class TimelineSink : public Sink {
   const TextOptions options_;
   Output& out_;
   size_t drawn_ = 0;
+  bool has_no_times_ = false;
 };
 
 }  // namespace relay::inspect

@@ -198,10 +198,22 @@ char32_t CodePoint(std::string_view character) {
   return code;
 }
 
+// Of an escape sequence that `text` begins with; 0 where it does not.
+size_t EscapeBytes(std::string_view text) {
+  if (!text.starts_with("\x1b[")) return 0;
+  const auto* const end = std::find_if(text.begin() + 2, text.end(), [](char c) { return c >= 0x40; });
+  return std::min<size_t>(text.size(), static_cast<size_t>(end - text.begin()) + 1);
+}
+
 // Calls with each character and its columns, until told to stop.
 template <typename Call>
 void ForEachCharacter(std::string_view text, Call call) {
   while (!text.empty()) {
+    if (const size_t escape = EscapeBytes(text); escape > 0) {
+      if (!call(text.substr(0, escape), size_t{0})) return;
+      text.remove_prefix(escape);
+      continue;
+    }
     const size_t length = proto::CharacterBytes(text);
     const std::string_view character = text.substr(0, length == 0 ? 1 : length);
     text.remove_prefix(character.size());
@@ -210,17 +222,37 @@ void ForEachCharacter(std::string_view text, Call call) {
   }
 }
 
-std::string Cut(std::string_view text, size_t columns) {
-  if (columns == 0) return "";
-  std::string cut;
+// How much of `text` has so many columns.
+size_t BytesIn(std::string_view text, size_t columns) {
+  size_t bytes = 0;
   size_t used = 0;
   ForEachCharacter(text, [&](std::string_view character, size_t width) {
-    if (used + width > columns - 1) return false;
-    cut += character;
+    if (used + width > columns) return false;
+    bytes += character.size();
     used += width;
     return true;
   });
-  return cut + "\xe2\x80\xa6";
+  return bytes;
+}
+
+char LooksLike(std::string_view character) {
+  constexpr std::array<std::pair<std::string_view, char>, 13> kLooks = {{{"\xe2\x80\xa6", '>'},  // an ellipsis
+                                                                         {"\xe2\x86\x92", '>'},
+                                                                         {"\xe2\x86\x90", '<'},
+                                                                         {"\xe2\x96\x91", '.'},  // a light block
+                                                                         {"\xe2\x94\x80", '-'},
+                                                                         {"\xe2\x96\x81", '='},  // blocks by height
+                                                                         {"\xe2\x96\x82", '='},
+                                                                         {"\xe2\x96\x83", '='},
+                                                                         {"\xe2\x96\x84", '='},
+                                                                         {"\xe2\x96\x85", '#'},
+                                                                         {"\xe2\x96\x86", '#'},
+                                                                         {"\xe2\x96\x87", '#'},
+                                                                         {"\xe2\x96\x88", '#'}}};
+  for (const auto& [known, ascii] : kLooks) {
+    if (character == known) return ascii;
+  }
+  return '?';
 }
 
 }  // namespace
@@ -336,9 +368,43 @@ size_t Columns(std::string_view text) {
   return columns;
 }
 
+std::string CutTo(size_t columns, std::string_view text) {
+  if (Columns(text) <= columns) return std::string(text);
+  if (columns == 0) return "";
+  const bool has_escapes = text.find('\x1b') != std::string_view::npos;
+  return absl::StrCat(std::string(text.substr(0, BytesIn(text, columns - 1))), "\xe2\x80\xa6",
+                      has_escapes ? "\x1b[0m" : "");
+}
+
+std::vector<std::string_view> Wrap(std::string_view text, size_t columns) {
+  std::vector<std::string_view> lines;
+  while (Columns(text) > columns) {
+    // One character at the least, however wide.
+    const size_t most = std::max(BytesIn(text, columns), std::max<size_t>(1, proto::CharacterBytes(text)));
+    const size_t space = text.substr(0, most + 1).rfind(' ');
+    const bool has_space = space != std::string_view::npos && space > 0;
+    lines.push_back(text.substr(0, has_space ? space : most));
+    text.remove_prefix(has_space ? space + 1 : most);
+  }
+  lines.push_back(text);
+  return lines;
+}
+
+std::string InAscii(std::string_view text) {
+  std::string ascii;
+  ForEachCharacter(text, [&ascii](std::string_view character, size_t width) {
+    if (character.size() == 1 || width == 0) {
+      ascii += character;
+    } else {
+      ascii.append(width, LooksLike(character));
+    }
+    return true;
+  });
+  return ascii;
+}
+
 std::string Fit(std::string_view text, size_t columns) {
-  std::string fit(text);
-  if (Columns(text) > columns) fit = Cut(text, columns);
+  std::string fit = CutTo(columns, text);
   return fit.append(columns - std::min(columns, Columns(fit)), ' ');
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "proto/uuid.h"
@@ -40,8 +41,14 @@ std::string FlagLetters(const SeenFrame& frame);
 // What the payload says, in one line of printable text. "" where it says nothing.
 std::string PayloadWords(const SeenFrame& frame);
 
-// `text` as people see it: columns of a terminal, with wide characters as two.
+// `text` as people see it: columns of a terminal, with wide characters as two, and escape sequences as none.
 size_t Columns(std::string_view text);
+// No more columns than that: what is longer ends in an ellipsis.
+std::string CutTo(size_t columns, std::string_view text);
+// Lines of so many columns at the most, broken at spaces where there are some.
+std::vector<std::string_view> Wrap(std::string_view text, size_t columns);
+// As many columns of ASCII, which look alike where something does.
+std::string InAscii(std::string_view text);
 // The text in exactly so many columns: cut, with an ellipsis, or filled up on the right or left.
 std::string Fit(std::string_view text, size_t columns);
 std::string FitLeft(std::string_view text, size_t columns);

@@ -64,7 +64,8 @@ where frames come from
     --snap-bytes N       so much of each payload [256]
   FILE                   a pcap or pcapng; or the bytes of one direction as they
                          passed, and two files both directions of a connection;
-                         '-' is stdin
+                         '-' is stdin. Bytes have no times: then what only the
+                         order between the directions decides is not judged
   --hex                  FILE is a hex dump, pasted from a terminal
 
 what is shown
@@ -79,20 +80,23 @@ what is shown
   --json                 an object a line (JSON.md); with --requests, exchanges
                          alone; with -v, payloads too
   --filter EXPR          only what matches: 'type==RESET && channel=="jobs" &&
-                         bytes>4K'. The names are those of --json; ~ contains,
+                         bytes>4K'. The names are those of --json, of frames or
+                         of exchanges, whichever are shown; ~ contains,
                          metadata.KEY is one of them, a name alone asks for it
   --resync               behind damage, look for the next header
   --write FILE           all of it, shown or not, as a pcapng, which
-                         relay inspect, Wireshark and tshark open
+                         relay inspect, Wireshark and tshark open; '-' is
+                         stdout, and then nothing else is shown
 
 how
   --time relative|delta|clock  since the first frame, since the one before, or
                          what the clock said [relative]
-  --width N              columns [the terminal's; 100, and nothing is cut]
+  --width N              columns, 60 or more [the terminal's; else 100, and
+                         nothing is cut]
   --color auto|always|never  [auto: on a terminal, unless NO_COLOR is set]
   --ascii                no other characters
-  --strict               exit code 1 unless every byte was a frame's, and no
-                         frame broke a rule
+  --strict               exit code 1 unless every byte was a frame's, no frame
+                         broke a rule, and there was one
 
 A line begins with '!' where the frame breaks a rule of PROTOCOL.md, which
 stands below it, and with '~' where it is late: it crossed an end on its way.
@@ -129,6 +133,10 @@ struct Arguments {
 };
 
 constexpr size_t kMostHexBytes = size_t{64} << 20;
+
+bool ShowsExchanges(const Arguments& arguments) {
+  return arguments.shows_requests || arguments.shows_summary || !arguments.timeline.empty();
+}
 
 int Fail(const absl::Status& status) {
   PrintError("relay inspect: " + std::string(status.message()) + "\n");
@@ -195,6 +203,12 @@ absl::StatusOr<std::unique_ptr<inspect::Source>> OpenSource(const Arguments& arg
       });
     }
   }
+  // Who sees frames sees it beside them.
+  if (ShowsExchanges(arguments) || arguments.is_strict) {
+    PrintError(
+        "relay inspect: these bytes have no times: each direction is judged by its own order;\n"
+        "  whether frames are late, slots free and credit kept is not judged\n");
+  }
   return inspect::RawSource::Open(std::move(inputs));
 }
 
@@ -203,7 +217,8 @@ inspect::TextOptions LooksOf(const Arguments& arguments) {
   const size_t columns = inspect::TerminalColumns(STDOUT_FILENO);
   if (columns > 0) options.width = columns;
   if (arguments.width > 0) options.width = arguments.width;
-  options.cuts_lines = columns > 0 || arguments.width > 0;
+  options.width = std::max(options.width, inspect::TextOptions::kLeastWidth);
+  options.wraps_lines = columns > 0 || arguments.width > 0;
   options.is_verbose = arguments.is_verbose;
   options.dump_bytes = arguments.dump_bytes;
   if (arguments.times == "delta") options.times = inspect::TextOptions::Times::kDelta;
@@ -211,12 +226,24 @@ inspect::TextOptions LooksOf(const Arguments& arguments) {
   const char* const no_colour = std::getenv("NO_COLOR");
   const bool may_colour = columns > 0 && (no_colour == nullptr || *no_colour == '\0');
   options.style.has_colour = arguments.colour == "always" || (arguments.colour == "auto" && may_colour);
-  options.style.is_ascii = arguments.is_ascii || (columns > 0 && !inspect::IsUtf8Locale());
   return options;
+}
+
+inspect::Screen ScreenOf(const Arguments& arguments) {
+  if (arguments.is_json) return {};
+  const size_t columns = inspect::TerminalColumns(STDOUT_FILENO);
+  const bool is_ascii = arguments.is_ascii || (columns > 0 && !inspect::IsUtf8Locale());
+  return {arguments.width > 0 ? arguments.width : columns, is_ascii};
+}
+
+inspect::Filter::Shown ShownBy(const Arguments& arguments) {
+  if (ShowsExchanges(arguments)) return inspect::Filter::Shown::kExchanges;
+  return arguments.is_json ? inspect::Filter::Shown::kBoth : inspect::Filter::Shown::kFrames;
 }
 
 std::unique_ptr<inspect::Sink> MakeSink(const Arguments& arguments, inspect::Output& out) {
   const inspect::TextOptions looks = LooksOf(arguments);
+  if (arguments.write == "-") return std::make_unique<inspect::Sink>();
   if (arguments.is_json) {
     return std::make_unique<inspect::JsonSink>(
         inspect::JsonSink::Options{arguments.shows_requests, arguments.is_verbose}, out);
@@ -228,7 +255,6 @@ std::unique_ptr<inspect::Sink> MakeSink(const Arguments& arguments, inspect::Out
   return std::make_unique<inspect::TextSink>(looks, out);
 }
 
-// "" where the options fit each other.
 // Whether the file is one of those that are read, by whatever name: writing it would destroy it first.
 bool IsReadToo(const Arguments& arguments) {
   std::error_code unknown;
@@ -237,6 +263,7 @@ bool IsReadToo(const Arguments& arguments) {
   });
 }
 
+// "" where the options fit each other.
 std::string WhatDoesNotFit(const Arguments& arguments) {
   if (arguments.listen.empty() != arguments.to.empty()) return "--listen and --to go together";
   const int sources = static_cast<int>(!arguments.listen.empty()) + static_cast<int>(!arguments.live.empty()) +
@@ -252,6 +279,10 @@ std::string WhatDoesNotFit(const Arguments& arguments) {
   if (arguments.is_json && (arguments.shows_summary || !arguments.timeline.empty())) {
     return "--json: of frames, or with --requests of exchanges";
   }
+  if (arguments.is_json && arguments.is_ascii) return "--ascii is of text; --json is UTF-8";
+  const bool has_view = views > 0 || arguments.is_json || arguments.is_verbose || !arguments.filter.empty();
+  if (arguments.write == "-" && has_view) return "--write -: the capture goes to stdout, and nothing else with it";
+  if (arguments.write == "-" && isatty(STDOUT_FILENO) != 0) return "--write -: a capture is nothing for a terminal";
   if (!arguments.write.empty() && IsReadToo(arguments)) return "--write: that file is the one that is read";
   return "";
 }
@@ -272,7 +303,7 @@ int Inspect(int argc, const char* const* argv) {
   app.add_option("--write", arguments.write);
   app.add_option("--time", arguments.times)->check(CLI::IsMember({"relative", "delta", "clock"}));
   app.add_option("--color,--colour", arguments.colour)->check(CLI::IsMember({"auto", "always", "never"}));
-  app.add_option("--width", arguments.width)->check(CLI::Range(size_t{40}, size_t{1000}));
+  app.add_option("--width", arguments.width)->check(CLI::Range(inspect::TextOptions::kLeastWidth, size_t{1000}));
   app.add_option("--dump-bytes", arguments.dump_bytes);
   app.add_flag("-v,--verbose", arguments.is_verbose);
   app.add_flag("--strict", arguments.is_strict);
@@ -290,7 +321,7 @@ int Inspect(int argc, const char* const* argv) {
 
   std::optional<inspect::Filter> filter;
   if (!arguments.filter.empty()) {
-    auto parsed = inspect::Filter::Parse(arguments.filter);
+    auto parsed = inspect::Filter::Parse(arguments.filter, ShownBy(arguments));
     if (!parsed.ok()) {
       PrintError("relay inspect: " + std::string(parsed.status().message()) + "\n");
       return kExitUsage;
@@ -310,7 +341,8 @@ int Inspect(int argc, const char* const* argv) {
   if (!source.ok()) return Fail(source.status());
   running = source->get();
   const bool is_live = arguments.files.empty() || inspect::TerminalColumns(STDOUT_FILENO) > 0;
-  inspect::Output out(STDOUT_FILENO, is_live, [&stop] { stop(); });
+  inspect::Output out(
+      STDOUT_FILENO, is_live, [&stop] { stop(); }, ScreenOf(arguments));
   const std::unique_ptr<inspect::Sink> shown = MakeSink(arguments, out);
   std::optional<inspect::FilterSink> filtered;
   if (filter.has_value()) filtered.emplace(*std::move(filter), *shown);
@@ -333,7 +365,9 @@ int Inspect(int argc, const char* const* argv) {
   const absl::Status written = tap->Finish();
   if (!read.ok()) return Fail(read);
   if (!written.ok()) return Fail(written);
-  return arguments.is_strict && !decoder.totals().is_clean() ? 1 : kExitOk;
+  const inspect::Totals& totals = decoder.totals();
+  if (totals.frames == 0 && totals.is_clean()) PrintError("relay inspect: there was nothing to see: no frame passed\n");
+  return arguments.is_strict && (totals.frames == 0 || !totals.is_clean()) ? 1 : kExitOk;
 }
 
 }  // namespace relay::tools

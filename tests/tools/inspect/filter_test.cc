@@ -1,8 +1,12 @@
 #include "tools/inspect/filter.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "session.h"
 #include "shown.h"
@@ -11,6 +15,9 @@
 namespace relay::inspect {
 namespace {
 
+using testing::HasSubstr;
+using testing::StartsWith;
+
 // How many frames of the session match.
 size_t Count(std::string_view text) {
   class Counter : public Sink {
@@ -18,7 +25,7 @@ size_t Count(std::string_view text) {
     void OnFrame(const SeenFrame&) override { ++frames; }
     size_t frames = 0;
   };
-  auto filter = Filter::Parse(text);
+  auto filter = Filter::Parse(text, Filter::Shown::kBoth);
   EXPECT_TRUE(filter.ok()) << filter.status();
   if (!filter.ok()) return 0;
   Counter counter;
@@ -29,8 +36,8 @@ size_t Count(std::string_view text) {
   return counter.frames;
 }
 
-std::string ErrorOf(std::string_view text) {
-  const auto filter = Filter::Parse(text);
+std::string ErrorOf(std::string_view text, Filter::Shown shown = Filter::Shown::kBoth) {
+  const auto filter = Filter::Parse(text, shown);
   return filter.ok() ? "" : std::string(filter.status().message());
 }
 
@@ -68,10 +75,11 @@ TEST(Filter, KnowsAnIdByItsShortFormAndMetadataByItsKey) {
 }
 
 TEST(Filter, ErrorsPointAtTheColumn) {
-  EXPECT_EQ(ErrorOf("type==RESET && chanel==\"jobs\""),
-            "--filter: no field 'chanel'; is it channel?, at column 16\n"
-            "  type==RESET && chanel==\"jobs\"\n"
-            "                 ^");
+  EXPECT_THAT(ErrorOf("type==RESET && chanel==\"jobs\""),
+              StartsWith("--filter: no field 'chanel'; is it channel?, at column 16\n"
+                         "  type==RESET && chanel==\"jobs\"\n"
+                         "                 ^\n"
+                         "fields of frames:\n"));
   EXPECT_EQ(ErrorOf("bytes>many"),
             "--filter: bytes is a number, as 4096 or 4K; 'many' is none, at column 7\n"
             "  bytes>many\n"
@@ -89,6 +97,67 @@ TEST(Filter, ErrorsPointAtTheColumn) {
   EXPECT_NE(ErrorOf(std::string(5000, '(')), "");
   EXPECT_NE(ErrorOf(std::string(5000, '!')), "");
   EXPECT_NE(ErrorOf(""), "");
+}
+
+TEST(Filter, RefusesFieldsThatNothingShownHas) {
+  EXPECT_EQ(ErrorOf("end!=completed && type==RESET", Filter::Shown::kExchanges),
+            "--filter: 'type' is a field of frames; here exchanges are shown, at column 19\n"
+            "  end!=completed && type==RESET\n"
+            "                    ^\n"
+            "fields of exchanges:\n"
+            "  time request channel channel_id method sender receiver attempt queue_wait_us\n"
+            "  first_byte_us total_us request_bytes response_bytes request_stalled_us\n"
+            "  response_stalled_us timeout_ms end status code message may_have_run\n"
+            "  violations");
+  EXPECT_THAT(ErrorOf("total_us>5", Filter::Shown::kFrames),
+              StartsWith("--filter: 'total_us' is a field of exchanges; here frames are shown, at column 1\n"));
+  EXPECT_THAT(ErrorOf("metadata.user==ada", Filter::Shown::kExchanges), HasSubstr("is a field of frames"));
+  EXPECT_EQ(ErrorOf("channel==jobs && total_us>5 || type==RESET"), "");
+}
+
+// What is shown of the session, frames and all around them.
+std::string Shown(std::string_view text) {
+  return Shown(
+      [text, inner = std::shared_ptr<Sink>()](Output& out) mutable {
+        inner = std::make_shared<JsonSink>(JsonSink::Options{}, out);
+        class Filtered : public FilterSink {
+         public:
+          Filtered(Filter filter, std::shared_ptr<Sink> to)
+              : FilterSink(std::move(filter), *to), kept_(std::move(to)) {}
+
+         private:
+          std::shared_ptr<Sink> kept_;
+        };
+        return std::make_unique<Filtered>(*Filter::Parse(text, Filter::Shown::kBoth), inner);
+      },
+      TellSession);
+}
+
+TEST(Filter, LeavesOutConnectionsThatDoNotMatch) {
+  const std::string resets = Shown("type==RESET");
+  for (const char* const kind : {"open", "preface", "close", "exchange"}) {
+    EXPECT_EQ(resets.find(absl::StrCat("{\"kind\":\"", kind, "\"")), std::string::npos) << kind;
+  }
+  const std::string of_one = Shown("connection==2 && direction!=to_client");
+  EXPECT_NE(of_one.find("{\"kind\":\"preface\""), std::string::npos);
+  EXPECT_EQ(of_one.find("\"connection\":1,"), std::string::npos);
+  // What is wrong is not hidden.
+  EXPECT_NE(resets.find("{\"kind\":\"damage\""), std::string::npos);
+}
+
+TEST(Filter, TellsTimesFromTheBeginningOfTheTraceAndNotOfWhatIsLeft) {
+  class Beginning : public Sink {
+   public:
+    void OnBegin(absl::Time at) override { began = at; }
+    void OnFrame(const SeenFrame& frame) override { first = std::min(first, frame.at); }
+    absl::Time began;
+    absl::Time first = absl::InfiniteFuture();
+  };
+  Beginning beginning;
+  FilterSink sink(*Filter::Parse("type==RESET", Filter::Shown::kFrames), beginning);
+  Decoder decoder(sink, false);
+  TellSession(decoder);
+  EXPECT_EQ(beginning.first - beginning.began, absl::Milliseconds(41));
 }
 
 // What a frame says of itself is in the list that the filter and JSON.md go by.

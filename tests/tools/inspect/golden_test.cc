@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -54,7 +55,18 @@ TextOptions Wide(size_t width) {
 
 template <typename S>
 std::string ShownIn(const TextOptions& options, const std::function<void(Tap&)>& tell) {
-  return Shown([&](Output& out) { return std::make_unique<S>(options, out); }, tell);
+  const auto make = [&](Output& out) -> std::unique_ptr<Sink> {
+    if constexpr (std::is_same_v<S, SummarySink>) return std::make_unique<S>(options, false, out);
+    if constexpr (!std::is_same_v<S, SummarySink>) return std::make_unique<S>(options, out);
+  };
+  return Shown(make, tell, {options.width, false});
+}
+
+std::string Timeline(Screen screen, const std::function<void(Tap&)>& tell) {
+  const auto make = [&](Output& out) {
+    return std::make_unique<TimelineSink>(proto::ToString(SomeId(900)), Wide(screen.columns), out);
+  };
+  return Shown(make, tell, screen);
 }
 
 std::string Json() {
@@ -71,8 +83,7 @@ TEST(Golden, FramesWithAllOfTheirFields) {
   TextOptions options = Wide(100);
   options.is_verbose = true;
   options.dump_bytes = 64;
-  const auto tell = [](Tap& tap) { TellSession(tap); };
-  const std::string shown = ShownIn<TextSink>(options, tell);
+  const std::string shown = ShownIn<TextSink>(options, TellSession);
   // The first frames have all that there is.
   ExpectGolden("frames_verbose.txt", shown.substr(0, shown.find("connection 5: ")));
 }
@@ -92,31 +103,62 @@ TEST(Golden, Requests) {
 }
 
 TEST(Golden, Timeline) {
-  const auto shown = [](TextOptions options) {
-    return Shown(
-        [&](Output& out) { return std::make_unique<TimelineSink>(proto::ToString(SomeId(900)), options, out); },
-        TellSlowExchange);
-  };
-  ExpectGolden("timeline_100.txt", shown(Wide(100)));
-  TextOptions ascii = Wide(80);
-  ascii.style.is_ascii = true;
-  ExpectGolden("timeline_ascii.txt", shown(ascii));
+  ExpectGolden("timeline_100.txt", Timeline({100, false}, TellSlowExchange));
+  ExpectGolden("timeline_ascii.txt", Timeline({80, true}, TellSlowExchange));
+}
+
+TEST(Golden, TimelineOfASenderThatLeaves) {
+  ExpectGolden("timeline_sender_lost.txt", Timeline({80, false}, TellLostSender));
+}
+
+TEST(Golden, TimelineOfARequestThatExpiresInTheQueue) {
+  ExpectGolden("timeline_expired.txt",
+               Timeline({80, false}, TellExpiredRequest) + ShownIn<RequestsSink>(Wide(80), TellExpiredRequest));
+}
+
+// Whatever the directions are told of, what is not known is not said.
+TEST(Golden, WithoutOrderBetweenTheDirections) {
+  ExpectGolden("unordered_100.txt", ShownIn<TextSink>(Wide(100), TellUnordered));
+  ExpectGolden("unordered_requests.txt",
+               ShownIn<RequestsSink>(Wide(100), TellUnordered) + ShownIn<SummarySink>(Wide(100), TellUnordered));
+  ExpectGolden("unordered.json",
+               Shown([](Output& out) { return std::make_unique<JsonSink>(JsonSink::Options{}, out); }, TellUnordered));
 }
 
 TEST(Golden, Summary) {
-  const auto shown = [](size_t width) {
-    return Shown([&](Output& out) { return std::make_unique<SummarySink>(Wide(width), false, out); }, TellSession);
-  };
-  ExpectGolden("summary_100.txt", shown(100));
-  ExpectGolden("summary_80.txt", shown(80));
+  ExpectGolden("summary_100.txt", ShownIn<SummarySink>(Wide(100), TellSession));
+  ExpectGolden("summary_80.txt", ShownIn<SummarySink>(Wide(80), TellSession));
 }
 
 TEST(Golden, NoLineIsLongerThanTheWidth) {
-  for (const size_t width : {size_t{80}, size_t{100}, size_t{160}}) {
-    std::istringstream lines(ShownIn<TextSink>(Wide(width), TellSession));
-    std::string line;
-    while (std::getline(lines, line)) EXPECT_LE(Columns(line), width) << line;
+  for (const size_t width : std::initializer_list<size_t>{60, 61, 66, 79, 80, 81, 99, 100, 120, 139, 140, 160, 200}) {
+    TextOptions verbose = Wide(width);
+    verbose.is_verbose = true;
+    const auto timelines = [&](Output& out) { return std::make_unique<TimelineSink>("all", verbose, out); };
+    for (const std::string& shown :
+         {ShownIn<TextSink>(verbose, TellSession), ShownIn<RequestsSink>(verbose, TellSession),
+          ShownIn<SummarySink>(verbose, TellSession), Shown(timelines, TellSession, {width, false})}) {
+      std::istringstream lines(shown);
+      std::string line;
+      while (std::getline(lines, line)) ASSERT_LE(Columns(line), width) << line;
+    }
   }
+}
+
+TEST(Golden, NothingButAsciiWhereThatIsAsked) {
+  const auto only_ascii = [](const std::string& shown) {
+    return std::all_of(shown.begin(), shown.end(), [](unsigned char c) { return c < 0x80; });
+  };
+  const auto make = [](Output& out) { return std::make_unique<TextSink>(Wide(80), out); };
+  EXPECT_FALSE(only_ascii(Shown(make, TellSession, {80, false})));
+  EXPECT_TRUE(only_ascii(Shown(make, TellSession, {80, true})));
+  EXPECT_TRUE(only_ascii(Timeline({80, true}, TellSlowExchange)));
+}
+
+// A percentile is no longer than what was longest.
+TEST(Golden, SummaryHasNoTimeThatNothingTook) {
+  const std::string shown = ShownIn<SummarySink>(Wide(160), TellSlowExchange);
+  EXPECT_NE(shown.find("1.06s  1.06s  1.06s"), std::string::npos) << shown;
 }
 
 // ---- Whether everything is in it ---------------------------------------------------------------------------------

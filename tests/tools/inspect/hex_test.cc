@@ -32,6 +32,35 @@ TEST(Hex, TakesWhatInspectWrites) {
   EXPECT_EQ(*BytesOfHexDump("           0  52 45 4c 41 59 2f 31 0a  00 00 00 02 01           RELAY/1......\n"), kSome);
 }
 
+// 16 bytes of a kind, six of another, and how they are written with '*' for what repeats.
+TEST(Hex, RepeatsALineForAStar) {
+  const std::string want = std::string(64, '\0') + "RELAY/";
+  EXPECT_EQ(*BytesOfHexDump("00000000  00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|\n*\n"
+                            "00000040  52 45 4c 41 59 2f                                 |RELAY/|\n00000046\n"),
+            want);
+  EXPECT_EQ(*BytesOfHexDump("0000000 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00\n*\n"
+                            "0000100 52 45 4c 41 59 2f\n0000106\n"),
+            want);
+  EXPECT_EQ(*BytesOfHexDump("0000000 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00\n*\n"
+                            "0000064 52 45 4c 41 59 2f\n0000070\n"),
+            want);
+  EXPECT_EQ(*BytesOfHexDump("00000000: 0000 0000 0000 0000 0000 0000 0000 0000  ................\n*\n"
+                            "00000040: 5245 4c41 592f                           RELAY/\n"),
+            want);
+  EXPECT_EQ(BytesOfHexDump("52\n*\n53\n").status().message(),
+            "--hex: line 2: '*' repeats a line up to an offset: both are needed");
+  EXPECT_EQ(BytesOfHexDump("00000000  52 53\n*\nfffffffe  52\n").status().message(),
+            "--hex: line 2: '*' repeats a line until there are more than 64 MiB");
+}
+
+TEST(Hex, KnowsOffsetsFromBytesAndTextFromBoth) {
+  // Of 8 bytes, whose text looks like more of them; an offset of two digits.
+  EXPECT_EQ(*BytesOfHexDump("          16  61 62 63 64 65 66 67 68                           abcdef12\n"
+                            "          24  61                                                a\n"),
+            "abcdefgha");
+  EXPECT_EQ(*BytesOfHexDump("61 62\n63  64\n"), "abcd");
+}
+
 TEST(Hex, SaysWhereItCannotBeRead) {
   const auto bytes = BytesOfHexDump("52 45\n52 4x\n");
   ASSERT_FALSE(bytes.ok());

@@ -1,11 +1,18 @@
 #include "session.h"
 
+#include <gtest/gtest.h>
+
 #include <map>
+#include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "driver.h"
+#include "server/effects.h"
 #include "server/ends.h"
+#include "tools/inspect/raw.h"
 
 namespace relay::inspect {
 namespace {
@@ -46,6 +53,17 @@ std::string StartMessage(std::string_view method, std::string_view content_type 
   }
   return start.SerializeAsString();
 }
+
+class SilentTap : public Tap {
+ public:
+  void OnOpen(const Opening&) override {}
+  void OnGap(ConnectionId, Direction, absl::Time, uint64_t) override {}
+  void OnFrame(const CutFrame&) override {}
+  void OnLost(uint64_t, absl::Time) override {}
+  void OnClose(ConnectionId, Direction, absl::Time) override {}
+  void OnTick(absl::Time) override {}
+  absl::Status Finish() override { return absl::OkStatus(); }
+};
 
 // Between the driver and the tap: what peers say, and what the core answers, with the connection's number and the time.
 class Recorder {
@@ -93,6 +111,9 @@ class Recorder {
     tap_.OnClose(numbers_[&peer], Direction::kToClient, Now());
   }
 
+  // The ends that the core has told.
+  const std::set<std::string>& ends() const { return ends_; }
+
   void Drain() {
     driver_.Drain();
     Collect();
@@ -113,6 +134,9 @@ class Recorder {
     for (const auto& [id, peer] : peers) {
       std::string bytes;
       for (const server::Seen& seen : peer->Take()) {
+        const bool has_status =
+            seen.type == FrameType::kReset || seen.type == FrameType::kLeave || seen.type == FrameType::kGoaway;
+        if (has_status) ends_.insert(seen.end());
         bytes += FrameOf(seen.type, seen.flags, seen.slot, seen.id, seen.payload);
       }
       if (!bytes.empty()) Tell(*peer, Direction::kToClient, bytes);
@@ -123,6 +147,7 @@ class Recorder {
   server::Driver driver_;
   const absl::Time began_ = driver_.now();
   std::map<Peer*, ConnectionId> numbers_;
+  std::set<std::string> ends_;
 };
 
 std::string Observe(uint32_t snap_bytes, const proto::Uuid& request) {
@@ -212,19 +237,82 @@ void TellBadTimes(Recorder& recorder) {
   recorder.End(cut);
 }
 
-// A frame with each end that the relay can name: a RESET of a live exchange, a LEAVE, or a GOAWAY.
-void TellEnds(Tap& tap, ConnectionId first) {
+// A sender on slot 1 and a receiver that waits on slot 2, of a connection of their own; the request is live on both.
+Peer& BeginOne(Recorder& recorder, const proto::Uuid& id) {
+  Peer& peer = recorder.Connect();
+  recorder.Say(peer, JoinFrame(1, SomeId(51), "ends") + JoinFrame(2, SomeId(52), "ends") + ReceiveFrame(2));
+  recorder.Say(peer, StartFrame(flag::kRequest, 1, id));
+  return peer;
+}
+
+// Every end that a peer can bring about by what it says.
+void TellProvokedEnds(Recorder& recorder) {
+  uint32_t number = 700;
+  // What is said on the connection of a live request, which ends by it.
+  const auto of_exchange = [&](const auto& say) {
+    const proto::Uuid id = SomeId(++number);
+    Peer& peer = BeginOne(recorder, id);
+    recorder.Say(peer, say(id));
+    recorder.End(peer);
+  };
+  of_exchange([](const auto& id) { return server::ResetFrame(1, id, absl::StatusCode::kCancelled); });
+  of_exchange([](const auto& id) { return server::ResetFrame(2, id, absl::StatusCode::kInternal); });
+  of_exchange([](const auto&) { return server::LeaveFrame(1, SomeId(51)); });
+  of_exchange([](const auto&) { return server::LeaveFrame(2, SomeId(52)); });
+  of_exchange([](const auto& id) { return StartFrame(flag::kRequest, 1, id); });
+  of_exchange([](const auto& id) { return ChunkFrame(flag::kResponse, 2, id, "before START"); });
+  of_exchange([](const auto& id) { return WindowFrame(flag::kRequest, 2, id, uint64_t{1} << 40); });
+  of_exchange([](const auto& id) { return EndFrame(flag::kRequest, 1, id, std::string(20000, 'x')); });
+  of_exchange([](const auto& id) { return StartFrame(flag::kRequest, 3, id); });
+  of_exchange([](const auto&) { return StartFrame(flag::kRequest, 1, SomeId(799)); });
+  of_exchange([](const auto& id) { return JoinFrame(3, SomeId(53), "ends") + StartFrame(flag::kRequest, 3, id); });
+  of_exchange([](const auto&) { return JoinFrame(3, SomeId(51), "ends"); });
+  of_exchange(
+      [](const auto&) { return JoinFrame(3, SomeId(54), "ends", "key") + JoinFrame(4, SomeId(54), "ends", "key"); });
+  of_exchange([](const auto&) {
+    return JoinFrame(3, SomeId(55), "ends") + server::GoawayFrame() + StartFrame(flag::kRequest, 3, SomeId(798));
+  });
+
+  Peer& alone = recorder.Connect();
+  recorder.Say(alone, JoinFrame(1, SomeId(56), "nobody"));
+  recorder.Say(alone, StartFrame(flag::kRequest, 1, SomeId(797), {.flags = flag::kRequireReceiver}));
+  recorder.Say(alone, StartFrame(flag::kRequest, 1, SomeId(796), {.start = std::string(20000, 'x')}));
+  recorder.Say(alone, StartFrame(flag::kRequest, 1, SomeId(795), {.timeout_ms = 10}));
+  recorder.Wait(absl::Milliseconds(20));
+  recorder.End(alone);
+
+  const auto of_connection = [&](const std::string& bytes, bool greets = true) {
+    Peer& peer = recorder.Connect(greets);
+    recorder.Say(peer, bytes);
+    recorder.End(peer);
+  };
+  const std::string preface(proto::kPreface);
+  of_connection(preface + HelloFrame(9), false);
+  of_connection(preface + server::PingFrame(), false);
+  of_connection(HelloFrame());
+  of_connection(FrameOf(FrameType::kWelcome, 0, 0, proto::kNilUuid));
+  of_connection(FrameOf(FrameType::kPing, 0, 0, proto::kNilUuid, "short"));
+  of_connection(FrameOf(FrameType::kObserve, 0, 0, proto::kNilUuid));
+  of_connection(JoinFrame(1, SomeId(57), "ends") + JoinFrame(1, SomeId(58), "ends"));
+  of_connection(JoinFrame(1, SomeId(57), "ends") + FrameOf(FrameType::kStart, flag::kRequest, 1, SomeId(794), "?"));
+  v1::Join join;
+  join.set_client_id(std::string(proto::BytesOf(SomeId(59))));
+  join.set_channel_id(std::string(proto::BytesOf(SomeId(60))));
+  join.set_channel_name("another");
+  of_connection(FrameOf(FrameType::kJoin, 1, proto::kNilUuid, join));
+}
+
+// What the core cannot be brought to tell in a few lines, by bounds or silence: a frame of its own status for each end
+// that it has not told before, a RESET of a live exchange, a LEAVE, or a
+// GOAWAY.
+void TellOtherEnds(Tap& tap, const std::set<std::string>& told, ConnectionId first) {
   absl::Time at = absl::UnixEpoch() + absl::Hours(480000) + absl::Seconds(10);
   ConnectionId connection = first;
   for (size_t i = 1; i < server::kEndCount; ++i) {
     const auto end = static_cast<server::End>(i);
-    const server::EndInfo& info = server::InfoOf(end);
-    v1::Status status;
-    status.set_code(static_cast<uint32_t>(info.code));
-    status.set_end(std::string(info.name));
-    status.set_message(std::string(info.words));
-    status.set_may_have_run(i % 2 == 0);
-    if (info.code == absl::StatusCode::kResourceExhausted) status.set_retry_after_ms(250);
+    v1::Status status = server::StatusOf(end, {}, i % 2 == 0);
+    if (told.contains(status.end())) continue;
+    if (proto::CodeFromWire(status.code()) == absl::StatusCode::kResourceExhausted) status.set_retry_after_ms(250);
     std::string up(proto::kPreface);
     up += FrameOf(FrameType::kHello, 0, proto::kNilUuid, [] {
       v1::Hello hello;
@@ -287,9 +375,11 @@ void TellSession(Tap& tap) {
   Peer& two = recorder.Connect();
   TellGoodTimes(recorder, sender, one, two);
   TellBadTimes(recorder);
+  TellProvokedEnds(recorder);
+  recorder.Say(sender, StartFrame(flag::kRequest, 1, SomeId(104)));
   recorder.Drain();
   recorder.Say(sender, server::GoawayFrame());
-  TellEnds(tap, 100);
+  TellOtherEnds(tap, recorder.ends(), 100);
 }
 
 void TellSlowExchange(Tap& tap) {
@@ -316,6 +406,77 @@ void TellSlowExchange(Tap& tap) {
   recorder.Wait(absl::Milliseconds(300));
   recorder.Say(sender, WindowFrame(flag::kResponse, 1, id, 2 * kWindowBytes));
   recorder.Say(receiver, ChunkFrame(flag::kResponse | flag::kFin, 1, id, std::string(20000, 'y')));
+}
+
+void TellLostSender(Tap& tap) {
+  Recorder recorder(tap);
+  Peer& sender = recorder.Connect();
+  Peer& receiver = recorder.Connect();
+  recorder.Say(sender, JoinFrame(1, SomeId(31), "jobs"));
+  recorder.Say(receiver, JoinFrame(1, SomeId(32), "jobs") + ReceiveFrame(1));
+  recorder.Wait(absl::Milliseconds(100));
+  recorder.Say(sender, StartFrame(flag::kRequest, 1, SomeId(900),
+                                  {.flags = flag::kFin, .start = StartMessage("render"), .body = "scene"}));
+  recorder.Wait(absl::Milliseconds(300));
+  recorder.End(sender);
+}
+
+void TellExpiredRequest(Tap& tap) {
+  Recorder recorder(tap);
+  Peer& sender = recorder.Connect();
+  recorder.Say(sender, JoinFrame(1, SomeId(31), "jobs"));
+  recorder.Say(sender,
+               StartFrame(flag::kRequest, 1, SomeId(900),
+                          {.flags = flag::kFin, .start = StartMessage("render"), .body = "scene", .timeout_ms = 500}));
+  recorder.Wait(absl::Milliseconds(600));
+}
+
+TwoDirections UnorderedSession() {
+  class Keeper : public SilentTap {
+   public:
+    void OnBytes(const Piece& piece) override {
+      std::string& bytes = piece.direction == Direction::kToServer ? kept.to_server : kept.to_client;
+      bytes.append(piece.bytes.begin(), piece.bytes.end());
+    }
+    TwoDirections kept;
+  };
+  Keeper keeper;
+  Recorder recorder(keeper);
+  Peer& peer = recorder.Connect();
+  recorder.Say(peer, JoinFrame(1, SomeId(41), "jobs") + JoinFrame(2, SomeId(42), "jobs") + ReceiveFrame(2));
+  // Two in a row on the same slots, the second of which fails.
+  for (const uint32_t number : {601U, 602U}) {
+    recorder.Say(peer, StartFrame(flag::kRequest, 1, SomeId(number), {.start = StartMessage("resize"), .body = "a"}) +
+                           ChunkFrame(flag::kRequest | flag::kFin, 1, SomeId(number), "bc"));
+    v1::End end;
+    if (number == 602) end.mutable_status()->set_code(static_cast<uint32_t>(absl::StatusCode::kInternal));
+    recorder.Say(peer, StartFrame(flag::kResponse, 2, SomeId(number), {.body = "answer"}) +
+                           EndFrame(flag::kResponse | flag::kReceive, 2, SomeId(number), end.SerializeAsString()));
+  }
+  // Nobody takes it in time: the only receiver has left.
+  recorder.Say(peer, server::LeaveFrame(2, SomeId(42)));
+  recorder.Say(peer, StartFrame(flag::kRequest, 1, SomeId(603), {.flags = flag::kFin, .timeout_ms = 100}));
+  recorder.Wait(absl::Milliseconds(200));
+  // What it must not.
+  recorder.Say(peer, ChunkFrame(flag::kRequest, 1, SomeId(604), "without START"));
+  recorder.Say(peer, StartFrame(flag::kRequest, 9, SomeId(605)));
+  recorder.Say(peer, StartFrame(flag::kRequest, 1, SomeId(606)) + StartFrame(flag::kRequest, 1, SomeId(606)));
+  recorder.Say(peer, StartFrame(flag::kRequest, 1, SomeId(607), {.flags = flag::kFin}) +
+                         ChunkFrame(flag::kRequest, 1, SomeId(607), "behind its end"));
+  // Goes with it, and then the capture is cut.
+  recorder.Say(peer, JoinFrame(3, SomeId(43), "jobs") + StartFrame(flag::kRequest, 3, SomeId(609)));
+  recorder.Say(peer, server::LeaveFrame(3, SomeId(43)));
+  recorder.Say(peer, StartFrame(flag::kRequest, 1, SomeId(610), {.start = StartMessage("resize"), .body = "cut"}));
+  return keeper.kept;
+}
+
+void TellUnordered(Tap& tap) {
+  TwoDirections session = UnorderedSession();
+  std::vector<std::unique_ptr<ByteInput>> inputs;
+  // In any order.
+  inputs.push_back(ByteInput::OfBytes("down", std::move(session.to_client)));
+  inputs.push_back(ByteInput::OfBytes("up", std::move(session.to_server)));
+  EXPECT_TRUE((*RawSource::Open(std::move(inputs)))->Run(tap).ok());
 }
 
 }  // namespace relay::inspect

@@ -20,13 +20,14 @@ namespace relay::inspect {
 
 // `make` gives the sink for an output, `tell` tells the decoder.
 inline std::string Shown(const std::function<std::unique_ptr<Sink>(Output&)>& make,
-                         const std::function<void(Tap&)>& tell, bool resync = false) {
+                         const std::function<void(Tap&)>& tell, Screen screen = {}) {
   const int fd = memfd_create("shown", MFD_CLOEXEC);
   EXPECT_GE(fd, 0);
   {
-    Output out(fd, false, [] { ADD_FAILURE() << "cannot write"; });
+    Output out(
+        fd, false, [] { ADD_FAILURE() << "cannot write"; }, screen);
     const std::unique_ptr<Sink> sink = make(out);
-    Decoder decoder(*sink, resync);
+    Decoder decoder(*sink, false);
     tell(decoder);
     EXPECT_TRUE(decoder.Finish().ok());
   }

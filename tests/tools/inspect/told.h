@@ -18,10 +18,11 @@ namespace relay::inspect {
 // One connection, both directions, in order. Thread-compatible.
 class Told : public Sink {
  public:
-  explicit Told(bool resync = false, bool from_start = true) : decoder_(*this, resync) {
+  explicit Told(bool resync = false, bool from_start = true, bool in_order = true) : decoder_(*this, resync) {
     Opening opening;
     opening.connection = 1;
     opening.from_start = from_start;
+    opening.in_order = in_order;
     opening.at = at_;
     decoder_.OnOpen(opening);
   }
@@ -72,9 +73,9 @@ class Told : public Sink {
   Decoder decoder_;
 };
 
-inline std::string WelcomeFrame(uint32_t window = 65536) {
+inline std::string WelcomeFrame(uint32_t window = 65536, uint32_t max_payload = 65536) {
   v1::Welcome welcome;
-  welcome.set_max_payload_bytes(65536);
+  welcome.set_max_payload_bytes(max_payload);
   welcome.set_initial_window_bytes(window);
   welcome.set_max_window_bytes(4 * window);
   welcome.set_max_clients_per_connection(10);
