@@ -1,6 +1,7 @@
 // relayd: parses its options, says where it listens, runs until it is told to stop.
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -42,6 +43,15 @@ void OpenStandardDescriptors() {
     if (descriptor < 0) return;
   }
   close(descriptor);
+}
+
+// What was freed is kept, within bounds, and used again: a system call for each piece of a body, and the pages that the
+// system clears for it, cost an eighth of what relaying it does.
+void KeepFreedMemory() {
+  constexpr int kKeptBytes = 16 << 20;
+  constexpr int kLargestKeptBytes = 1 << 20;
+  mallopt(M_TRIM_THRESHOLD, kKeptBytes);
+  mallopt(M_MMAP_THRESHOLD, kLargestKeptBytes);
 }
 
 // Bounds the connections by what the descriptors allow, so that who comes at the bound is told so.
@@ -106,6 +116,7 @@ int Run(relay::server::Options options) {
 
 int main(int argc, char** argv) {
   OpenStandardDescriptors();
+  KeepFreedMemory();
   std::signal(SIGPIPE, SIG_IGN);  // whoever read the log may be gone
   relay::proto::SilenceProtobuf();
   auto parsed = relay::server::ParseOptions(argc, argv);
