@@ -144,7 +144,7 @@ TEST_P(StreamWriteTest, WritingToWhoIsGoneIsNoSignal) {
   struct sigaction action = {};
   ASSERT_EQ(::sigaction(SIGPIPE, nullptr, &action), 0);
   ASSERT_EQ(action.sa_handler, SIG_DFL) << "the test would find nothing";
-  for (const size_t slices : {1, 2}) {
+  for (const size_t slices : {size_t{1}, size_t{2}}) {
     Connected c(GetParam(), false);
     c.peer->Close();
     RunTurns(*c.loop, 3);
