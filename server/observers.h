@@ -2,7 +2,8 @@
 //
 // A frame that matches is copied once for each observer, as a MIRROR into the turn's memory. An observer is owed no
 // more than observer_queue_bytes: what does not fit is counted and told, and holds up nobody. Tokens and takeover keys
-// are never shown. With no observer the core asks any() for each frame read and once in a turn, and nothing else.
+// are never shown. With no observer the core asks any() for each frame read and once in a turn, and notes who leaves
+// where there may be one.
 
 #ifndef RELAY_SERVER_OBSERVERS_H_
 #define RELAY_SERVER_OBSERVERS_H_
@@ -52,13 +53,13 @@ class Observers {
   void Observe(Session& session, const MirrorFilter& filter);
   void Remove(Session& session);
 
-  // For these any() holds. A frame is shown as it was read, so before anybody changes it.
+  // For these, but OnLeft, any() holds. A frame is shown as it was read, so before anybody changes it.
   void OnRead(const Session& from, proto::Frame frame, Instant now);
   // All that the turn writes to the connection.
   void OnWritten(const Session& to, Instant now);
   void OnOpened(const Session& session, Instant now);
   void OnEnded(const Session& session, Instant now);
-  // The client leaves its slot; what is written there in this turn is still of it.
+  // The client leaves its slot; what is written there in this turn is still of it, for who asks later in it, too.
   void OnLeft(const Client& client);
   // An observer has less unsent than before: it is told what it has lost.
   void OnDrained(const Session& session, Instant now);

@@ -282,7 +282,7 @@ void Relay::Stop() {
 // ---- Ends ----------------------------------------------------------------------------------------------------------
 
 void Relay::RemoveClient(Client& client) {
-  if (observers_.any()) observers_.OnLeft(client);
+  if (limits_.allow_observers) observers_.OnLeft(client);
   exchanges_.Abandon(client);
   exchanges_.HandOutGivenBack();
   registry_.Remove(client);

@@ -265,6 +265,20 @@ TEST_F(FilterTest, AJoinIsOfTheChannelThatItNames) {
   EXPECT_EQ(Names(TakeMirrors(observer), *other_), Strings{"0< JOIN"});
 }
 
+TEST_F(FilterTest, WhoLeftInATurnIsNamedToThoseWhoAskAfterThat) {
+  Peer& observer = driver_.Connect();
+  observer.Send(ObserverHello());
+  EXPECT_EQ(observer.TakeOne().type, FrameType::kWelcome);
+  driver_.InOneTurn([&] {
+    other_->Send(LeaveFrame(1, Driver::ClientId(*other_, 1)));
+    observer.Send(ObserveFrame(Everything()));
+  });
+  const std::vector<Mirrored> mirrors = TakeMirrors(observer);
+  ASSERT_EQ(Names(mirrors, *other_), Strings{"0> LEAVE"});
+  EXPECT_EQ(mirrors[0].channel, proto::ChannelId("other"));
+  EXPECT_EQ(mirrors[0].client, Driver::ClientId(*other_, 1));
+}
+
 TEST_F(FilterTest, ANewObserveReplacesTheOlder) {
   v1::Observe observe = Everything();
   observe.set_request_id(std::string(proto::BytesOf(Id(1000))));
