@@ -19,6 +19,11 @@ void World::Act(Link& link) {
   }
   Actor& actor = link.actors[random_.Below(link.actors.size())];
   const bool is_behind = link.is_deaf || link.unsent > limits_.send_queue_mark_bytes;
+  if (is_behind && random_.OneIn(2)) {
+    for (Actor& other : link.actors) {
+      if (reference_->OwesWindow(link.connection, other.slot)) return GiveBack(link, other);
+    }
+  }
   switch (actor.state) {
     case Actor::State::kOut:
       if (!link.is_leaving) Join(link, actor);
@@ -54,6 +59,17 @@ void World::Leave(Link& link, Actor& actor) {
   actor.state = Actor::State::kLeaving;
 }
 
+// What it was handed, whether it has heard of that or not.
+void World::GiveBack(Link& link, Actor& actor) {
+  if (actor.state == Actor::State::kServing && !actor.has_responded) {
+    link.protocol->Reset(actor.slot, actor.exchange, UnavailableError("not now"), true);
+    ForgetOperation(actor);
+  } else if (actor.state == Actor::State::kWaiting) {
+    Leave(link, actor);
+  }
+  Collect(link);
+}
+
 void World::ActIdle(Link& link, Actor& actor) {
   if (random_.OneIn(40)) {
     Leave(link, actor);
@@ -87,8 +103,7 @@ void World::ActBusy(Link& link, Actor& actor) {
   const bool may_give_back = !is_sender && !actor.has_responded;
   const bool is_behind = link.is_deaf || link.unsent > limits_.send_queue_mark_bytes;
   if (may_give_back && random_.OneIn(link.is_leaving || is_behind ? 4 : 15)) {
-    link.protocol->Reset(actor.slot, actor.exchange, UnavailableError("not now"), true);
-    ForgetOperation(actor);
+    GiveBack(link, actor);
   } else if (random_.OneIn(100)) {
     Leave(link, actor);
   } else if (random_.OneIn(40)) {
@@ -112,7 +127,7 @@ uint64_t World::BodyBytes() {
 
 void World::BeginRequest(Link& link, Actor& actor) {
   const proto::Uuid id = DrawId();
-  if (actor.used_ids.contains(id)) return;
+  if (link.used_ids.contains({actor.slot, id})) return;
   Story story;
   story.sender = actor.id;
   story.is_idempotent = random_.OneIn(2);
@@ -140,7 +155,7 @@ void World::BeginRequest(Link& link, Actor& actor) {
   story.request.bytes = *taken;
   story.request.is_whole = is_whole && *taken == first.size();
   stories_.push_back(std::move(story));
-  actor.used_ids.insert(id);
+  link.used_ids.emplace(actor.slot, id);
   Remember(id);
 }
 

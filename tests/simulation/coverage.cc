@@ -23,7 +23,11 @@ constexpr Count kCounts[] = {{"seeds", &Coverage::seeds},
                              {"sheds", &Coverage::sheds},
                              {"WINDOWs kept back, then told", &Coverage::windows_withheld},
                              {"WINDOWs owed, then told", &Coverage::windows_owed},
+                             {"WINDOWs owed to a lost receiver", &Coverage::windows_dropped},
                              {"WINDOWs of a response handed on", &Coverage::early_windows},
+                             {"connections cut together", &Coverage::cut_together},
+                             {"MIRRORs", &Coverage::mirrors},
+                             {"MIRRORs lost", &Coverage::mirrors_lost},
                              {"drains", &Coverage::drains},
                              {"starved requests", &Coverage::starved}};
 

@@ -27,7 +27,11 @@ struct Coverage {
   uint64_t sheds = 0;             // requests that were accepted and had to go for older ones
   uint64_t windows_withheld = 0;  // and told later
   uint64_t windows_owed = 0;      // told when the peer read again
+  uint64_t windows_dropped = 0;   // owed to a receiver that was lost to the request
   uint64_t early_windows = 0;     // of a response, handed on behind START
+  uint64_t cut_together = 0;      // connections that did not read, and did not die alone
+  uint64_t mirrors = 0;
+  uint64_t mirrors_lost = 0;
   uint64_t drains = 0;
   uint64_t starved = 0;  // requests that nobody was left to take, ended by their time
   uint64_t trace = 0;    // of everything that was written, in whatever order the seeds were run

@@ -74,7 +74,6 @@ void World::OnEvent(Link& link, const Event& event) {
       ForgetOperation(actor);
       actor.is_withdrawing = false;
       actor.slot = 0;
-      actor.used_ids.clear();
       actor.state = Actor::State::kOut;
       actor.has_given_up = is_finishing_;
       break;
@@ -91,6 +90,7 @@ void World::OnEvent(Link& link, const Event& event) {
       actor.state = Actor::State::kIdle;
       break;
     case Event::Kind::kRequest:
+      link.used_ids.emplace(event.slot, event.id);
       OnRequest(actor, event);
       break;
     case Event::Kind::kResponse:
@@ -120,7 +120,6 @@ void World::OnRequest(Actor& actor, const Event& event) {
   ForgetOperation(actor);
   actor.state = Actor::State::kServing;
   actor.exchange = event.id;
-  actor.used_ids.insert(event.id);
   actor.attempt = event.attempt;
   const auto number = StoryOf(event.head);
   const bool is_wild = std::find(wild_ids_.begin(), wild_ids_.end(), event.other_client) != wild_ids_.end();

@@ -160,11 +160,11 @@ void World::Collect(Link& link) {
 
 void World::Forget(Link& link) {
   link.protocol.reset();
+  link.used_ids.clear();
   for (Actor& actor : link.actors) {
     ForgetOperation(actor);
     actor.is_withdrawing = false;
     actor.slot = 0;
-    actor.used_ids.clear();
     actor.state = Actor::State::kOut;
   }
 }

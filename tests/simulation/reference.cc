@@ -38,6 +38,7 @@ void Reference::OnOpen(ConnectionId id, absl::Time now) {
   if (peers_.contains(id)) Broken("a connection's number is used again");
   Peer& peer = peers_[id];
   peer.id = id;
+  ShowWords(proto::MirrorKind::kOpened, peer, "simulated");
   peer.last_read = peer.last_sent = peer.tokens_at = now;
   constexpr double kNoBound = std::numeric_limits<double>::infinity();
   peer.frame_tokens = limits_.frames_per_second == 0 ? kNoBound : limits_.frames_per_second;
@@ -126,6 +127,7 @@ void Reference::OnUnsent(ConnectionId id, size_t bytes, absl::Time now) {
   if (reads) peer->owed = 0;
   if (peer->input_ended && (reads || peer->unsent == 0)) peer->last_read = now;
   SetUnsent(*peer, bytes);
+  if (reads && peer->wanted.has_value() && !peer->is_leaving) Mirror(*peer, proto::MirrorKind::kLost, 0, "", {});
   if (peer->is_live()) {
     SendOwedWindows(*peer);
   } else if (peer->input_ended && bytes == 0) {
@@ -199,6 +201,7 @@ void Reference::Stop() {
 // ---- Frames --------------------------------------------------------------------------------------------------------
 
 End Reference::OnFrame(Peer& peer, const Frame& frame) {
+  ShowRead(peer, frame);
   ++metrics_.frames_read;
   peer.frame_tokens -= 1;
   const bool is_known = frame.has_known_type();
@@ -221,7 +224,7 @@ End Reference::OnFrame(Peer& peer, const Frame& frame) {
       end = End::kServerFrame;
       break;
     case FrameType::kObserve:
-      end = End::kObserverRole;  // an observer asks for nothing here
+      end = OnObserve(peer, frame);
       break;
     case FrameType::kJoin:
       peer.control_tokens -= kWhole;
@@ -385,6 +388,7 @@ End Reference::OnGoaway(Peer& peer, const Frame& frame) {
 // ---- Ends ----------------------------------------------------------------------------------------------------------
 
 void Reference::RemoveSlot(Slot& slot) {
+  NoteLeft(slot);
   Abandon(slot);
   HandOutGivenBack();
   const proto::Uuid channel = slot.channel;
@@ -407,6 +411,7 @@ void Reference::RemoveSlots(const std::vector<Slot*>& leaving) {
   }
   HandOutGivenBack();
   for (const Slot* const slot : leaving) {
+    NoteLeft(*slot);
     const proto::Uuid channel = slot->channel;
     slot->peer->slots.erase(uint16_t{slot->number});
     if (!HasClients(channel)) paces_.erase(channel);

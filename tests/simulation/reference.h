@@ -21,6 +21,7 @@
 #include "absl/time/time.h"
 #include "proto/frame.h"
 #include "proto/messages.h"
+#include "proto/mirror_block.h"
 #include "proto/uuid.h"
 #include "server/ends.h"
 #include "server/limits.h"
@@ -75,6 +76,8 @@ class Reference {
   bool HasReceiver(const proto::Uuid& channel) const;
   // What may still be held for its queue.
   uint64_t RoomInQueue(const proto::Uuid& channel);
+  // Whether the slot receives a request, and waits for a WINDOW until its connection has drained.
+  bool OwesWindow(ConnectionId connection, uint16_t slot);
   // Whether somebody waits there now.
   bool HasWaiting(const proto::Uuid& channel) const {
     const auto line = lines_.find(channel);
@@ -97,6 +100,7 @@ class Reference {
     std::string bytes;                 // the whole frame; the header alone where a status follows
     std::optional<v1::Status> status;  // of RESET, LEAVE and GOAWAY
     bool has_words = false;            // and its words are somebody's own
+    std::optional<size_t> room = {};   // a MIRROR is not written where it would take the turn's output beyond this
 
     uint16_t slot() const { return proto::LoadBig<uint16_t>(reinterpret_cast<const uint8_t*>(bytes.data()) + 6); }
   };
@@ -164,11 +168,27 @@ class Reference {
     void Count(absl::Time now, uint64_t more_left);
   };
 
+  // What an observer asks for.
+  struct Wanted {
+    std::optional<proto::Uuid> channel;
+    std::optional<proto::Uuid> client;
+    std::optional<proto::Uuid> request;
+    size_t snap_bytes = 0;
+  };
+
+  // Whom a frame is of.
+  struct Who {
+    proto::Uuid channel = {};
+    proto::Uuid client = {};
+  };
+
   struct Peer {
     ConnectionId id = 0;
     State state = State::kPreface;
     End end = End::kNone;
     bool is_observer = false;
+    std::optional<Wanted> wanted;  // of an observer that has asked
+    uint64_t lost = 0;             // MIRRORs, not told yet
     bool is_leaving = false;
     bool input_ended = false;
     bool is_idle_at_drain = false;
@@ -286,6 +306,22 @@ class Reference {
   void RefuseOperation(Peer& peer, uint16_t slot, const proto::Uuid& id, End end, uint32_t retry_after_ms = 0);
   static void CountOwed(Peer& peer) { peer.owed += peer.unsent > 0 ? 1 : 0; }
 
+  // Observers.
+  End OnObserve(Peer& peer, const proto::Frame& frame);
+  void ShowRead(const Peer& from, const proto::Frame& frame);
+  // All that the turn has written, and whom it has ended.
+  void ShowTurn(const std::vector<Output>& outputs);
+  void ShowFrame(proto::MirrorKind kind, const Peer& of, std::string_view header, std::string_view payload,
+                 const std::optional<Who>& who);
+  void ShowWords(proto::MirrorKind kind, const Peer& of, std::string_view words);
+  void Mirror(Peer& to, proto::MirrorKind kind, ConnectionId of, std::string_view shown, const Who& who);
+  // Takes back the MIRRORs for which an observer's queue had no room.
+  void LoseMirrors(const std::vector<Output>& outputs);
+  bool TakesMirror(Peer& to, Expected& mirror, size_t bytes_before);
+  static bool Wants(const Wanted& wanted, std::string_view header, const std::optional<Who>& who);
+  std::optional<Who> WhoIsOn(const Peer& peer, uint16_t slot) const;
+  void NoteLeft(const Slot& slot) { left_[{slot.peer->id, slot.number}] = {slot.channel, slot.client}; }
+
   // Time.
   void Set(Timer& timer, absl::Time at);
   struct Due {
@@ -313,6 +349,7 @@ class Reference {
   std::map<Key, Request> requests_;
   std::map<proto::Uuid, std::list<Slot*>> lines_;
   std::map<proto::Uuid, Pace> paces_;
+  std::map<std::pair<ConnectionId, uint16_t>, Who> left_;  // their slots, in this turn
   bool is_draining_ = false;
   bool is_short_of_memory_ = false;
   Timer drain_over_;

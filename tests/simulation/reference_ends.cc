@@ -69,6 +69,7 @@ void Reference::LoseReceiver(Request& request, End end, const Expected& to_sende
     request.receiver->request = nullptr;
     request.receiver = nullptr;
     request.withheld = 0;
+    if (request.response_is_owed) ++coverage_.windows_dropped;
     request.response_is_owed = false;
     OnQueued(request);
     return;

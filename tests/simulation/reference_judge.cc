@@ -48,6 +48,7 @@ void Reference::CutWhoDoesNotRead(const std::vector<Output>& outputs) {
       }
     }
     if (cut.empty()) return;
+    if (cut.size() > 1) coverage_.cut_together += cut.size();
     std::vector<Slot*> leaving;
     for (Peer* const peer : cut) {
       const std::vector<Slot*> slots = SlotsOf(*peer);
@@ -59,6 +60,7 @@ void Reference::CutWhoDoesNotRead(const std::vector<Output>& outputs) {
 }
 
 void Reference::EndTurn(const std::vector<Output>& outputs) {
+  LoseMirrors(outputs);
   CutWhoDoesNotRead(outputs);
   for (auto& [id, peer] : peers_) {
     if (!IsDone(peer) || !peer.out.empty()) continue;
@@ -73,6 +75,9 @@ void Reference::EndTurn(const std::vector<Output>& outputs) {
   for (const Output& output : outputs) {
     if (!peers_.contains(output.connection)) Broken("the relay writes to a connection that is gone");
   }
+  ShowTurn(outputs);
+  LoseMirrors(outputs);
+  left_.clear();
   for (auto at = peers_.begin(); at != peers_.end();) {
     Peer& peer = at->second;
     Compare(peer, OutputOf(peer, outputs));
@@ -183,6 +188,8 @@ void Reference::Judge(const server::Metrics& counted) {
   compare("frames forwarded", counted.frames_forwarded, metrics_.frames_forwarded);
   compare("late frames", counted.late_frames, metrics_.late_frames);
   compare("unknown frames", counted.unknown_frames, metrics_.unknown_frames);
+  compare("MIRRORs", counted.frames_mirrored, metrics_.frames_mirrored);
+  compare("MIRRORs lost", counted.mirrors_lost, metrics_.mirrors_lost);
   compare("live requests", counted.exchanges_live, metrics_.exchanges_live);
   compare("held bytes", counted.held_bytes, metrics_.held_bytes);
 }

@@ -99,6 +99,12 @@ uint32_t Reference::RetryAfterMs(const proto::Uuid& channel, End bound, uint64_t
   return pace.promised == now_ ? 0 : MillisecondsLeft(pace.promised);
 }
 
+bool Reference::OwesWindow(ConnectionId connection, uint16_t slot) {
+  Peer* const peer = Find(connection);
+  const Slot* const found = peer == nullptr ? nullptr : FindSlot(*peer, slot);
+  return found != nullptr && found->doing == Doing::kReceiving && found->request->response_is_owed;
+}
+
 uint64_t Reference::RoomInQueue(const proto::Uuid& channel) {
   uint64_t queued = 0;
   for (const Request* const request : Queue(channel)) queued += request->held_bytes();

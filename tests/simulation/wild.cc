@@ -16,15 +16,21 @@ using proto::kNilUuid;
 namespace flag = proto::flag;
 
 void World::ConnectWild(Link& link) {
+  link.observes = !has_wild_ || random_.OneIn(limits_.allow_observers ? 2 : 20);
   link.up = proto::kPreface;
   if (random_.OneIn(20)) link.up[random_.Below(link.up.size())] = 'X';
   if (random_.OneIn(20)) return;  // and says nothing more for now
   v1::Hello hello;
   hello.set_version(random_.OneIn(20) ? 2 : proto::kVersion);
-  link.observes = random_.OneIn(20);
   hello.set_observer(link.observes);
+  if (random_.OneIn(2)) hello.set_token("token");
   if (random_.OneIn(20)) hello.set_agent(std::string(5000, 'x'));
   proto::AppendMessage(link.up, FrameType::kHello, 0, 0, kNilUuid, hello);
+  if (link.observes && random_.OneIn(2)) Observe(link);
+}
+
+void World::Observe(Link& link) {
+  proto::AppendFrame(link.up, FrameType::kObserve, 0, 0, kNilUuid, WildPayload(FrameType::kObserve));
 }
 
 void World::ActWild(Link& link) {
@@ -33,7 +39,18 @@ void World::ActWild(Link& link) {
     for (uint64_t i = random_.Below(40); i > 0; --i) link.up.push_back(static_cast<char>(random_.Next()));
     return;
   }
-  if (random_.OneIn(12)) return Plot(link);
+  if (random_.OneIn(40)) link.is_deaf = true;
+  if (link.observes && !(has_wild_ && random_.OneIn(20))) {
+    if (random_.OneIn(8)) return Observe(link);
+    if (random_.OneIn(40)) return proto::AppendMessage(link.up, FrameType::kGoaway, 0, 0, kNilUuid, v1::Status());
+    return proto::AppendFrame(link.up, FrameType::kPing, 0, 0, kNilUuid, std::string(proto::kPingBytes, 'o'));
+  }
+  if (random_.OneIn(400)) return Observe(link);
+  if (random_.OneIn(link.is_deaf ? 3 : 12)) {
+    // The answers to several pile up where it does not read.
+    for (uint64_t plots = link.is_deaf ? random_.Between(1, 6) : 1; plots > 0; --plots) Plot(link);
+    return;
+  }
   const uint64_t frames = random_.OneIn(20) ? random_.Between(10, 40) : random_.Between(1, 3);
   for (uint64_t i = 0; i < frames; ++i) Babble(link);
 }
@@ -98,19 +115,19 @@ void World::Babble(Link& link) {
   enum : uint64_t { kNothing, kType, kFlag, kSlot, kId };
   uint64_t odd = random_.OneIn(40) ? random_.Between(kType, kId) : uint64_t{kNothing};
   FrameType type = static_cast<FrameType>(random_.Between(3, 14));
-  // Most flags belong to these, each to some of them.
+  // Most flags belong to these, each to some of them, and the most to START.
   if (random_.OneIn(100)) {
     odd = kFlag;
-    type = static_cast<FrameType>(random_.Between(6, 9));
+    type = random_.OneIn(2) ? FrameType::kStart : static_cast<FrameType>(random_.Between(7, 9));
   }
   const bool answers = !link.parts.empty() && link.parts.back().serves && random_.OneIn(6);
   if (answers || (link.is_leaving && random_.OneIn(3))) type = FrameType::kStart;
   if (odd == kType) type = static_cast<FrameType>(random_.Between(1, 18));
+  if (random_.OneIn(60)) type = static_cast<FrameType>(random_.Between(17, 19));  // nobody knows these
   // Whoever leaves with nothing under way is gone at once.
   const uint64_t one_in = type == FrameType::kGoaway && !link.parts.empty() ? 3 : 8;
   if ((type == FrameType::kGoaway || type == FrameType::kLeave) && !random_.OneIn(one_in)) type = FrameType::kJoin;
   if (type == FrameType::kGoaway) link.is_leaving = true;
-  if (type == FrameType::kObserve && link.observes) return;  // the reference mirrors nothing
   auto slot = static_cast<uint16_t>(random_.Between(1, 3));
   const proto::Uuid own = wild_ids_[random_.Below(wild_ids_.size())];
   // Joining twice is the end of it all, so it is rare.
@@ -145,7 +162,7 @@ void World::Babble(Link& link) {
     id = recent_ids_.empty() || random_.OneIn(3) ? DrawId() : recent_ids_[random_.Below(recent_ids_.size())];
   }
   // What has begun is rarely begun again, or it never gets far.
-  const bool begins = type == FrameType::kStart && !answers && !random_.OneIn(4);
+  const bool begins = type == FrameType::kStart && !answers && odd != kFlag && !random_.OneIn(4);
   if (begins) id = DrawId();
   const bool is_of_part =
       has_id && !begins && type != FrameType::kLeave && !link.parts.empty() && (answers || !random_.OneIn(3));
@@ -174,7 +191,9 @@ void World::Babble(Link& link) {
   const bool floods = type == FrameType::kChunk && random_.OneIn(is_of_part ? 4 : 12);
   const std::string payload = floods ? std::string(60000, 'w') : WildPayload(type);
   const uint64_t times = floods ? random_.Between(2, 6) : 1;
-  if (odd == kFlag) flags = static_cast<uint8_t>(flags ^ (1u << random_.Below(8)));
+  // Those of a request's START more often, since nobody else has them.
+  const uint64_t bit = type == FrameType::kStart && random_.OneIn(2) ? random_.Between(3, 4) : random_.Below(8);
+  if (odd == kFlag) flags = static_cast<uint8_t>(flags ^ (1u << bit));
   if (odd == kId) id = id == kNilUuid ? DrawId() : kNilUuid;
   const bool is_on_slot = has_slot != (odd == kSlot);
   for (uint64_t i = 0; i < times; ++i) {
@@ -188,7 +207,7 @@ void World::Babble(Link& link) {
 
 std::string World::WildPayload(FrameType type) {
   std::string payload;
-  if (random_.OneIn(200)) {
+  if (random_.OneIn(200) || type > FrameType::kMirror) {
     for (uint64_t i = random_.Below(60); i > 0; --i) payload.push_back(static_cast<char>(random_.Next()));
     return payload;
   }
@@ -261,9 +280,28 @@ std::string World::WildPayload(FrameType type) {
     case FrameType::kJoin:
     case FrameType::kLeave:
     case FrameType::kGoaway:
-    case FrameType::kObserve:
     case FrameType::kMirror:
       break;
+    case FrameType::kObserve: {
+      v1::Observe observe;
+      const Link& other = *links_[random_.Below(links_.size())];
+      if (random_.OneIn(5)) {
+        observe.set_channel_id(std::string(proto::BytesOf(channels_[random_.Below(channels_.size())])));
+      }
+      if (random_.OneIn(4)) {
+        proto::Uuid client = wild_ids_.empty() ? kNilUuid : wild_ids_.front();
+        if (!other.actors.empty()) client = other.actors[random_.Below(other.actors.size())].id;
+        observe.set_client_id(std::string(proto::BytesOf(client)));
+      }
+      if (random_.OneIn(8) && !recent_ids_.empty()) {
+        observe.set_request_id(std::string(proto::BytesOf(recent_ids_[random_.Below(recent_ids_.size())])));
+      }
+      if (random_.OneIn(30)) observe.set_request_id("short");
+      constexpr std::array<uint32_t, 3> kSnaps = {0, 100, UINT32_MAX};
+      observe.set_snap_bytes(kSnaps[random_.Below(kSnaps.size())]);
+      payload = observe.SerializeAsString();
+      break;
+    }
   }
   return payload;
 }

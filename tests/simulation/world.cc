@@ -48,12 +48,20 @@ void World::DrawLimits() {
   limits_.control_frame_burst = static_cast<uint32_t>(random_.Between(1, 60));
   limits_.max_connections = tight(8, 3, 1000);
   limits_.max_unauthenticated = tight(8, 3, 1000);
-  if (random_.OneIn(2)) limits_.send_queue_mark_bytes = random_.Scaled(2000);
+  is_lagging_ = random_.OneIn(6);
+  if (is_lagging_ || random_.OneIn(2)) limits_.send_queue_mark_bytes = random_.Scaled(is_lagging_ ? 50 : 2000);
+  is_coarse_ = random_.OneIn(4);
   if (random_.OneIn(6)) limits_.send_queue_bytes = random_.Between(1000, 200000);
+  is_crowded_ = is_coarse_ && random_.OneIn(2);
+  if (is_crowded_) limits_.send_queue_bytes = random_.Between(300, 2000);
   if (random_.OneIn(8)) limits_.send_queue_bytes_total = random_.Between(1000, 100000);
   limits_.allow_observers = random_.OneIn(2);
-  limits_.max_observers = static_cast<uint32_t>(random_.Below(3));
-  limits_.control_frames_owed = tight(5, 3, 1000);
+  limits_.max_observers = static_cast<uint32_t>(random_.OneIn(6) ? 0 : random_.Between(1, 2));
+  // Room for just so many of the smallest MIRRORs, or for the largest.
+  constexpr uint64_t kSmallestMirror = 2 * proto::kHeaderBytes + proto::kMirrorBlockBytes;
+  limits_.observer_queue_bytes =
+      random_.OneIn(2) ? kSmallestMirror * random_.Between(1, 40) : random_.Between(70000, 500000);
+  limits_.control_frames_owed = tight(3, 3, 1000);
   limits_.resets_per_second = random_.OneIn(8) ? 0 : tight(2, 33, 33);
   limits_.reset_burst = tight(5, 3, 1000);
   if (random_.OneIn(16)) limits_.frames_per_second = static_cast<uint32_t>(random_.Between(20, 200));
@@ -67,16 +75,17 @@ void World::DrawLimits() {
 
 void World::DrawLinks() {
   ids_collide_ = random_.OneIn(2);
-  is_coarse_ = random_.OneIn(4);
   is_heavy_ = random_.OneIn(4);
   constexpr size_t kSockets[] = {0, 0, 1000, 200000};
-  socket_bytes_ = kSockets[random_.Below(std::size(kSockets))];
+  socket_bytes_ = is_lagging_ ? 0 : kSockets[random_.Below(std::size(kSockets))];
   constexpr uint64_t kPatience[] = {20, 500, 6000};
   patience_ms_ = kPatience[random_.Below(std::size(kPatience))];
   loses_memory_ = random_.OneIn(16);
   if (random_.OneIn(8)) drains_at_ = options_.events / 4 * 3 + random_.Below(options_.events / 4 + 1);
   weights_.assign(kChoices, 0);
   for (const Choice choice : {kUp, kDown, kTurn, kAct}) weights_[choice] = random_.Between(10, 60);
+  if (is_crowded_) weights_[kUp] = weights_[kDown] = 2;
+  if (is_lagging_) weights_[kDown] = weights_[kTurn] = 3;
   // Faults are rare in some worlds and absent in others: one that breaks all the time never gets far.
   const auto fault = [&](Choice choice, uint64_t most) {
     if (random_.OneIn(2)) weights_[choice] = random_.Between(1, most);
@@ -91,7 +100,7 @@ void World::DrawLinks() {
 
   const size_t channels = random_.Between(1, 4);
   for (size_t i = 0; i < channels; ++i) channels_.push_back(proto::ChannelId(ChannelName(i)));
-  const size_t links = random_.Between(1, 6);
+  const size_t links = random_.Between(is_crowded_ ? 3 : 1, 6);
   for (size_t i = 0; i < links; ++i) {
     Link& link = *links_.emplace_back(std::make_unique<Link>());
     const size_t actors = random_.Between(1, 6);
@@ -107,6 +116,10 @@ void World::DrawLinks() {
   for (uint64_t i = has_wild_ ? random_.Between(1, 3) : 0; i > 0; --i) {
     links_.emplace_back(std::make_unique<Link>())->is_wild = true;
     wild_ids_.push_back(random_.Id());
+  }
+  if (!has_wild_ && limits_.allow_observers) {
+    links_.emplace_back(std::make_unique<Link>())->is_wild = true;  // it only looks on
+    weights_[kWild] = random_.Between(1, 10);
   }
   for (const auto& link : links_) Connect(*link);
 }
@@ -165,6 +178,8 @@ Coverage World::coverage() const {
   coverage.assignments = metrics.assignments;
   coverage.redeliveries = metrics.redeliveries;
   coverage.extensions = metrics.extensions;
+  coverage.mirrors = metrics.frames_mirrored;
+  coverage.mirrors_lost = metrics.mirrors_lost;
   coverage.drains = is_draining_ ? 1 : 0;
   coverage.starved = starved_;
   coverage.trace = Random(seed_ ^ hash_).Next();

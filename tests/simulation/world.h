@@ -15,6 +15,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -56,8 +57,6 @@ class World {
     size_t channel = 0;
     std::string key;
     uint16_t slot = 0;
-    // Of requests on this slot, sent and served: what is late of them must not fit another one.
-    std::set<proto::Uuid> used_ids;
     State state = State::kOut;
     bool is_receiver = false;
     bool never_sends = false;
@@ -82,8 +81,10 @@ class World {
     ConnectionId connection = 0;
     std::unique_ptr<client::Protocol> protocol;  // null where the client is gone, or is a wild one
     std::vector<Actor> actors;
+    // Of requests that were sent and served, by slot: what is late of them must not fit another one.
+    std::set<std::pair<uint16_t, proto::Uuid>> used_ids;
     bool is_wild = false;
-    bool observes = false;    // a wild one that said so
+    bool observes = false;    // a wild one that said so, and says little else
     bool is_open = true;      // the relay still holds it
     bool is_stalled = false;  // nothing gets through for now
     bool is_deaf = false;     // nothing gets to the client, who goes on talking
@@ -146,6 +147,7 @@ class World {
   void ActBusy(Link& link, Actor& actor);
   void Join(Link& link, Actor& actor);
   void Leave(Link& link, Actor& actor);
+  void GiveBack(Link& link, Actor& actor);
   uint64_t BodyBytes();
   void BeginRequest(Link& link, Actor& actor);
   void SendMore(Link& link, Actor& actor, uint64_t most);
@@ -170,6 +172,7 @@ class World {
   void Babble(Link& link);
   void ConnectWild(Link& link);
   std::string WildPayload(proto::FrameType type);
+  void Observe(Link& link);
 
   // The end: no more faults, everybody finishes what was begun.
   void Finish();
@@ -201,6 +204,8 @@ class World {
   bool has_wild_ = false;
   bool is_coarse_ = false;    // bytes reach the relay in lumps, not frame by frame, and several in one turn
   bool is_in_turn_ = false;   // more is to come before the relay's turn ends
+  bool is_crowded_ = false;   // a turn that carries much is soon too much for several who should read it
+  bool is_lagging_ = false;   // what is written is read late, so that much is owed
   bool is_heavy_ = false;     // many bodies are larger than a window
   size_t socket_bytes_ = 0;   // so much of what is on its way counts as sent
   uint64_t patience_ms_ = 0;  // the longest time that passes at once
