@@ -46,11 +46,7 @@ void World::ActWild(Link& link) {
     return proto::AppendFrame(link.up, FrameType::kPing, 0, 0, kNilUuid, std::string(proto::kPingBytes, 'o'));
   }
   if (random_.OneIn(400)) return Observe(link);
-  if (random_.OneIn(link.is_deaf ? 3 : 12)) {
-    // The answers to several pile up where it does not read.
-    for (uint64_t plots = link.is_deaf ? random_.Between(1, 6) : 1; plots > 0; --plots) Plot(link);
-    return;
-  }
+  if (random_.OneIn(12)) return random_.OneIn(4) ? PlotUnread(link) : Plot(link);
   const uint64_t frames = random_.OneIn(20) ? random_.Between(10, 40) : random_.Between(1, 3);
   for (uint64_t i = 0; i < frames; ++i) Babble(link);
 }
@@ -107,6 +103,20 @@ void World::Plot(Link& link) {
     default:
       window(limits_.initial_window_bytes + random_.Below(100));
       break;
+  }
+}
+
+// Faults of several exchanges, up to the bound of the answers that it may be owed, or one step beyond.
+void World::PlotUnread(Link& link) {
+  if (link.joined_slots.empty()) return Babble(link);
+  link.is_deaf = true;
+  const uint16_t slot = *link.joined_slots.begin();
+  for (uint64_t i = random_.Between(1, std::min(limits_.control_frames_owed, 5u) + 2); i > 0; --i) {
+    const proto::Uuid id = DrawId();
+    for (int starts = 0; starts < 2; ++starts) {
+      proto::AppendFrame(link.up, FrameType::kStart, flag::kRequest, slot, id,
+                         std::string(proto::kStartBlockBytes, '\0'));
+    }
   }
 }
 

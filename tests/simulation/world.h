@@ -169,6 +169,7 @@ class World {
   // The wild ones.
   void ActWild(Link& link);
   void Plot(Link& link);
+  void PlotUnread(Link& link);
   void Babble(Link& link);
   void ConnectWild(Link& link);
   std::string WildPayload(proto::FrameType type);
