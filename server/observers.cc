@@ -94,7 +94,7 @@ void Observers::Recount() {
 void Observers::OnRead(const Session& from, proto::Frame frame, Instant now) {
   if (from.is_observer) return;
   Shown shown = {frame.bytes().first(kHeaderBytes), frame.payload()};
-  std::optional<Who> who;
+  std::optional<Who> who = OnSlot(from, frame.slot());
   if (!frame.has_known_type()) {
     shown.payload = {};
   } else if (frame.type() == FrameType::kHello) {
@@ -107,9 +107,8 @@ void Observers::OnRead(const Session& from, proto::Frame frame, Instant now) {
     shown.payload = AsBytes(blanked_);
     const std::optional<proto::Uuid> client = proto::UuidFromBytes(join.client_id());
     const std::optional<proto::Uuid> channel = proto::UuidFromBytes(join.channel_id());
+    who.reset();
     if (client.has_value() && channel.has_value()) who = {*client, *channel};
-  } else {
-    who = OnSlot(from, frame.slot());
   }
   Mirror(MirrorKind::kRead, from, shown, who, now);
 }

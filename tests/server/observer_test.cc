@@ -279,6 +279,20 @@ TEST_F(FilterTest, WhoLeftInATurnIsNamedToThoseWhoAskAfterThat) {
   EXPECT_EQ(mirrors[0].client, Driver::ClientId(*other_, 1));
 }
 
+TEST_F(FilterTest, AFrameOfAnUnknownTypeIsOfTheClientOnItsSlot) {
+  v1::Observe observe;
+  observe.set_client_id(std::string(proto::BytesOf(Driver::ClientId(*other_, 1))));
+  Peer& observer = Observer(driver_, observe);
+  std::string frame;
+  proto::AppendFrame(frame, static_cast<FrameType>(99), 0, 1, Id(1), "unseen");
+  other_->Send(frame);
+  const std::vector<Mirrored> mirrors = TakeMirrors(observer);
+  ASSERT_EQ(mirrors.size(), 1u);
+  EXPECT_EQ(mirrors[0].channel, proto::ChannelId("other"));
+  EXPECT_EQ(mirrors[0].client, Driver::ClientId(*other_, 1));
+  EXPECT_EQ(mirrors[0].text, "");
+}
+
 TEST_F(FilterTest, ANewObserveReplacesTheOlder) {
   v1::Observe observe = Everything();
   observe.set_request_id(std::string(proto::BytesOf(Id(1000))));
