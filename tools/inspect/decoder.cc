@@ -187,8 +187,16 @@ void Decoder::Show(Open& open, SeenFrame& frame) {
     open.to_server.reader().set_max_payload_bytes(open.state.max_payload_bytes());
     open.to_client.reader().set_max_payload_bytes(open.state.max_payload_bytes());
   }
+  const bool is_placed = frame.channel != proto::kNilUuid || frame.rule != Rule::kNone;
+  if (frame.side != Side::kNone && !is_placed) FindChannel(open, frame);
   sink_.OnFrame(frame);
   exchanges_.OnFrame(frame);
+}
+
+void Decoder::FindChannel(Open& open, SeenFrame& frame) {
+  frame.channel = exchanges_.ChannelOf(frame.request());
+  frame.channel_name = names_.Find(frame.channel);
+  if (frame.in_order) open.state.Know(frame.header.slot(), frame.channel, proto::kNilUuid);
 }
 
 absl::Status Decoder::Finish() {

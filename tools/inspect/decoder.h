@@ -53,6 +53,8 @@ class Decoder : public Tap {
   // What comes next passed then.
   void GoTo(absl::Time at);
   void Show(Open& open, SeenFrame& frame);
+  // Of a client that joined before the trace began: the channel that the other side of its exchange has told.
+  void FindChannel(Open& open, SeenFrame& frame);
 
   Sink& sink_;
   const bool resync_;

@@ -42,10 +42,14 @@ bool IsOf(const SeenFrame& frame, Side side) { return frame.side == side; }
 void ExchangeLog::OnFrame(const SeenFrame& frame) {
   if (frame.side == Side::kNone || frame.request() == proto::kNilUuid) return;
   if (frame.is_late && !frame.begins) return;
-  const Key key(frame.channel, frame.header.id());
+  Exchange* known = Find(frame.channel, frame.header.id());
+  // A slot that nobody joined is on no channel.
+  if (known != nullptr && known->channel != frame.channel && frame.rule != Rule::kNone) known = nullptr;
   const bool may_enter = frame.begins || (!frame.in_order && frame.rule == Rule::kNone);
-  if (!may_enter && !live_.contains(key)) return;
-  Exchange& exchange = Enter(key, frame);
+  if (!may_enter && known == nullptr) return;
+  Exchange& exchange = known != nullptr ? *known : Enter(frame);
+  if (exchange.channel == proto::kNilUuid) exchange.channel = frame.channel;
+  if (exchange.channel_name.empty()) exchange.channel_name = frame.channel_name;
   if (frame.rule != Rule::kNone) ++exchange.broken_rules;
   if (frame.begins) Begin(exchange, frame);
   if (frame.is_live) Count(exchange, frame);
@@ -65,7 +69,7 @@ void ExchangeLog::OnFrame(const SeenFrame& frame) {
       const bool by_client = frame.direction == Direction::kToServer;
       exchange.end = !by_client ? "reset" : frame.side == Side::kSender ? "sender_reset" : "receiver_reset";
     }
-    return End(key, exchange, frame.at);
+    return End(exchange, frame.at);
   }
   if (frame.is(FrameType::kEnd) && frame.content->state == Payload::State::kParsed) {
     exchange.code = frame.content->end.status().code();
@@ -73,15 +77,27 @@ void ExchangeLog::OnFrame(const SeenFrame& frame) {
   }
   if (!decides) return;
   exchange.end = "completed";
-  End(key, exchange, frame.at);
+  End(exchange, frame.at);
 }
 
-Exchange& ExchangeLog::Enter(const Key& key, const SeenFrame& frame) {
-  std::unique_ptr<Exchange>& entry = live_[key];
-  if (entry != nullptr) return *entry;
-  entry = std::make_unique<Exchange>();
-  entry->channel = frame.channel;
-  entry->channel_name = frame.channel_name;
+Exchange* ExchangeLog::Find(const proto::Uuid& channel, const proto::Uuid& request) const {
+  const auto found = live_.find(request);
+  if (found == live_.end()) return nullptr;
+  Exchange* any = nullptr;
+  for (const std::unique_ptr<Exchange>& exchange : found->second) {
+    if (exchange->channel == channel) return exchange.get();
+    if (channel == proto::kNilUuid || exchange->channel == proto::kNilUuid) any = exchange.get();
+  }
+  return any;
+}
+
+proto::Uuid ExchangeLog::ChannelOf(const proto::Uuid& request) const {
+  const Exchange* const exchange = Find(proto::kNilUuid, request);
+  return exchange != nullptr ? exchange->channel : proto::kNilUuid;
+}
+
+Exchange& ExchangeLog::Enter(const SeenFrame& frame) {
+  std::unique_ptr<Exchange>& entry = live_[frame.header.id()].emplace_back(std::make_unique<Exchange>());
   entry->request = frame.header.id();
   entry->first_frame = frame.number;
   entry->in_order = frame.in_order;
@@ -96,7 +112,7 @@ void ExchangeLog::Begin(Exchange& exchange, const SeenFrame& frame) {
   if (IsOf(frame, Side::kSender)) {
     exchange.sender_seen = true;
     exchange.began = frame.at;
-    exchange.sender = frame.client;
+    if (frame.client != proto::kNilUuid) exchange.sender = frame.client;
     exchange.timeout_ms = content.timeout_ms;
     return;
   }
@@ -126,6 +142,7 @@ void ExchangeLog::Count(Exchange& exchange, const SeenFrame& frame) {
     exchange.attempt = frame.content->attempt;
     exchange.queue_wait = absl::Microseconds(frame.content->queue_wait_us);
     if (exchange.receiver == proto::kNilUuid) exchange.receiver = frame.content->other_client;
+    if (!exchange.attempts.empty()) exchange.attempts.back().receiver = exchange.receiver;
   }
   if (!counts) return;
   if (type == FrameType::kStart && !frame.begins && !is_request)
@@ -157,23 +174,22 @@ void ExchangeLog::NoteCredit(Exchange::Stream& stream, const SeenFrame& frame) {
 }
 
 void ExchangeLog::OnAbandoned(const proto::Uuid& channel, const proto::Uuid& request, Side side, absl::Time at) {
-  const Key key(channel, request);
-  const auto found = live_.find(key);
-  if (found == live_.end()) return;
-  Exchange& exchange = *found->second;
+  Exchange* const found = Find(channel, request);
+  if (found == nullptr) return;
+  Exchange& exchange = *found;
   if (!exchange.end.empty()) return;
   if (side == Side::kReceiver && exchange.sender_seen) return EndAttempt(exchange, Attempt::End::kLost, at);
   exchange.code =
       static_cast<uint32_t>(side == Side::kSender ? absl::StatusCode::kCancelled : absl::StatusCode::kUnavailable);
   exchange.end = side == Side::kSender ? "sender_lost" : "receiver_lost";
-  End(key, exchange, at);
+  End(exchange, at);
 }
 
-void ExchangeLog::End(const Key& key, Exchange& exchange, absl::Time at) {
-  if (exchange.in_order) Tell(key, exchange, at);
+void ExchangeLog::End(Exchange& exchange, absl::Time at) {
+  if (exchange.in_order) Tell(exchange, at);
 }
 
-void ExchangeLog::Tell(const Key& key, Exchange& exchange, absl::Time at) {
+void ExchangeLog::Tell(Exchange& exchange, absl::Time at) {
   exchange.ended = at;
   if (HasOnlyWaited(exchange) && exchange.began != absl::InfinitePast()) exchange.queue_wait = at - exchange.began;
   for (Exchange::Stream* const stream : {&exchange.request_stream, &exchange.response_stream}) {
@@ -182,23 +198,27 @@ void ExchangeLog::Tell(const Key& key, Exchange& exchange, absl::Time at) {
     stream->stalled += at - stream->stalls.back().from;
   }
   sink_.OnExchange(exchange);
-  live_.erase(key);
+  const auto found = live_.find(exchange.request);
+  std::erase_if(found->second, [&exchange](const auto& entry) { return entry.get() == &exchange; });
+  if (found->second.empty()) live_.erase(found);
 }
 
 void ExchangeLog::Finish(absl::Time at) {
-  std::vector<std::pair<Key, Exchange*>> open;
-  for (const auto& [key, exchange] : live_) {
-    // Of one that only WINDOW and RESET speak of, there is nothing to tell.
-    const bool was_seen = exchange->request_stream.frames + exchange->response_stream.frames > 0;
-    if (was_seen || exchange->in_order) open.emplace_back(key, exchange.get());
+  std::vector<Exchange*> open;
+  for (const auto& [request, exchanges] : live_) {
+    for (const std::unique_ptr<Exchange>& exchange : exchanges) {
+      // Of one that only WINDOW and RESET speak of, there is nothing to tell.
+      const bool was_seen = exchange->request_stream.frames + exchange->response_stream.frames > 0;
+      if (was_seen || exchange->in_order) open.push_back(exchange.get());
+    }
   }
-  std::sort(open.begin(), open.end(), [](const auto& a, const auto& b) {
-    if (a.second->began != b.second->began) return a.second->began < b.second->began;
-    return a.second->first_frame < b.second->first_frame;
+  std::sort(open.begin(), open.end(), [](const Exchange* a, const Exchange* b) {
+    if (a->began != b->began) return a->began < b->began;
+    return a->first_frame < b->first_frame;
   });
-  for (const auto& [key, exchange] : open) {
+  for (Exchange* const exchange : open) {
     if (exchange->end.empty()) exchange->end = "open";
-    Tell(key, *exchange, at);
+    Tell(*exchange, at);
   }
 }
 

@@ -5,10 +5,9 @@
 #define RELAY_TOOLS_INSPECT_EXCHANGE_LOG_H_
 
 #include <memory>
-#include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/hash/hash.h"
 #include "absl/time/time.h"
 #include "proto/uuid.h"
 #include "tools/inspect/seen.h"
@@ -22,6 +21,8 @@ class ExchangeLog {
   explicit ExchangeLog(Sink& sink) : sink_(sink) {}
 
   void OnFrame(const SeenFrame& frame);
+  // That of a live exchange, as far as either of its sides has said it; else nil.
+  proto::Uuid ChannelOf(const proto::Uuid& request) const;
   // A side has gone without a frame that ends the exchange.
   void OnAbandoned(const proto::Uuid& channel, const proto::Uuid& request, Side side, absl::Time at);
   // What is still live is told as open. Where the directions are not in order all is told here: until then another end
@@ -29,23 +30,19 @@ class ExchangeLog {
   void Finish(absl::Time at);
 
  private:
-  using Key = std::pair<proto::Uuid, proto::Uuid>;  // channel, request
-  struct Hash {
-    size_t operator()(const Key& key) const {
-      return absl::HashOf(proto::UuidHash()(key.first), proto::UuidHash()(key.second));
-    }
-  };
-
-  Exchange& Enter(const Key& key, const SeenFrame& frame);
+  // A nil channel, where a side joined before the trace began, is any. Null where there is none.
+  Exchange* Find(const proto::Uuid& channel, const proto::Uuid& request) const;
+  Exchange& Enter(const SeenFrame& frame);
   static void Begin(Exchange& exchange, const SeenFrame& frame);
   static void Count(Exchange& exchange, const SeenFrame& frame);
   static void NoteCredit(Exchange::Stream& stream, const SeenFrame& frame);
   // With the end that the exchange has by now.
-  void End(const Key& key, Exchange& exchange, absl::Time at);
-  void Tell(const Key& key, Exchange& exchange, absl::Time at);
+  void End(Exchange& exchange, absl::Time at);
+  void Tell(Exchange& exchange, absl::Time at);
 
   Sink& sink_;
-  absl::flat_hash_map<Key, std::unique_ptr<Exchange>, Hash> live_;
+  // By their requests; of one id there is one on each channel at the most.
+  absl::flat_hash_map<proto::Uuid, std::vector<std::unique_ptr<Exchange>>, proto::UuidHash> live_;
 };
 
 }  // namespace relay::inspect

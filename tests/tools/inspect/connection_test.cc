@@ -252,6 +252,29 @@ TEST(Connection, BlamesNobodyWhereItCameInTheMiddle) {
   EXPECT_EQ(told.totals().broken_rules, 0u);
 }
 
+// A client that joined before the trace began: on which channel, the other side says.
+TEST(Connection, PutsTheSidesOfARequestTogetherWhicheverJoinedUnseen) {
+  for (const uint16_t joins : {uint16_t{1}, uint16_t{2}}) {
+    Told told(/*resync=*/false, /*from_start=*/false);
+    told.Up(JoinFrame(joins, Id(joins), "jobs") + ReceiveFrame(2) +
+            StartFrame(kReq, 1, Id(5), {.flags = flag::kFin, .body = "abc"}));
+    told.Down(HandedOn(kReq, 2, Id(5), "abc", flag::kFin));
+    told.Up(StartFrame(kRes, 2, Id(5), {.flags = flag::kFin, .body = "answer"}));
+    told.Down(HandedOn(kRes, 1, Id(5), "answer", flag::kFin));
+    EXPECT_EQ(told.channel_name(), "jobs");
+    told.EndAll();
+    ASSERT_EQ(told.exchanges().size(), 1u);
+    const Exchange& exchange = told.exchanges()[0];
+    EXPECT_EQ(exchange.channel_name, "jobs");
+    EXPECT_EQ(exchange.end, "completed");
+    EXPECT_EQ(exchange.response_stream.body_bytes, 6u);
+    EXPECT_EQ(exchange.sender, joins == 1 ? Id(1) : Id(77));
+    EXPECT_EQ(exchange.receiver, joins == 2 ? Id(2) : Id(77));
+    ASSERT_EQ(exchange.attempts.size(), 1u);
+    EXPECT_EQ(exchange.attempts[0].receiver, exchange.receiver);
+  }
+}
+
 // ---- Without the order between the directions: all that the client says is told first
 // --------------------------------
 

@@ -39,12 +39,15 @@ class Told : public Sink {
   const Totals& totals() const { return decoder_.totals(); }
   // Of the last frame that had any.
   const Credit& credit() const { return credit_; }
+  // Of the last frame.
+  const std::string& channel_name() const { return channel_name_; }
   const std::vector<Exchange>& exchanges() const { return exchanges_; }
 
   void OnFrame(const SeenFrame& frame) override {
     std::string words = absl::StrCat(frame.is_late ? "~" : "", TypeName(frame));
     if (frame.rule != Rule::kNone) absl::StrAppend(&words, " !", std::string(InfoOf(frame.rule).name));
     words_.push_back(words);
+    channel_name_ = frame.channel_name;
     if (frame.credit.has_value()) credit_ = *frame.credit;
   }
   void OnPreface(const Place&) override { words_.push_back("preface"); }
@@ -69,6 +72,7 @@ class Told : public Sink {
   absl::Time at_ = absl::UnixEpoch() + absl::Hours(1);
   std::vector<std::string> words_;
   Credit credit_;
+  std::string channel_name_;
   std::vector<Exchange> exchanges_;
   Decoder decoder_;
 };
