@@ -8,6 +8,7 @@
 
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "proto/frame.h"
 #include "recorder.h"
@@ -41,7 +42,7 @@ TEST(Pcapng, WhatIsWrittenIsReadAgain) {
   const std::string hello = std::string(proto::kPreface) + FrameOf(FrameType::kHello, "hello");
   const std::string large(200000, 'x');
   {
-    auto writer = CreatePcapng(path);
+    auto writer = CreatePcapng(path, [](const absl::Status&) {});
     ASSERT_TRUE(writer.ok());
     (*writer)->OnOpen({1, begin, "tcp://10.1.2.3:50123", "tcp://10.0.0.1:7000"});
     (*writer)->OnOpen({2, begin, "tcp://[2001:db8::1]:50124", "tcp://[::1]:7001"});
@@ -78,7 +79,7 @@ TEST(Pcapng, KeepsWhatNobodyKnowsUnknown) {
   const std::string chunk = FrameOf(FrameType::kChunk, std::string(100, 'c'));
   const std::string large = FrameOf(FrameType::kChunk, std::string(100000, 'd'));
   {
-    auto writer = CreatePcapng(path);
+    auto writer = CreatePcapng(path, [](const absl::Status&) {});
     ASSERT_TRUE(writer.ok());
     Opening opening;
     opening.connection = 5;
@@ -113,17 +114,23 @@ TEST(Pcapng, KeepsWhatNobodyKnowsUnknown) {
 }
 
 TEST(Pcapng, ADiskThatIsFullIsTold) {
-  auto writer = CreatePcapng("/dev/full");
+  std::vector<absl::Status> told;
+  auto writer = CreatePcapng("/dev/full", [&told](const absl::Status& status) { told.push_back(status); });
   ASSERT_TRUE(writer.ok());
-  (*writer)->OnOpen({1, absl::UnixEpoch(), "", ""});
+  for (ConnectionId id : {1, 2}) {
+    (*writer)->OnOpen({id, absl::UnixEpoch(), "", ""});
+    (*writer)->OnTick(absl::UnixEpoch());
+    ASSERT_EQ(told.size(), 1);  // at once, and once
+    EXPECT_EQ(told[0].message(), "write /dev/full: No space left on device");
+  }
   EXPECT_EQ((*writer)->Finish().code(), absl::StatusCode::kDataLoss);
-  EXPECT_FALSE(CreatePcapng("/no/such/folder/file").ok());
+  EXPECT_FALSE(CreatePcapng("/no/such/folder/file", [](const absl::Status&) {}).ok());
 }
 
 TEST(Capture, TellsHowManyConnectionsAreNotRelays) {
   const std::string path = Path("others");
   {
-    auto writer = CreatePcapng(path);
+    auto writer = CreatePcapng(path, [](const absl::Status&) {});
     ASSERT_TRUE(writer.ok());
     for (const ConnectionId id : {1u, 2u, 3u}) {
       const std::string client = "tcp://10.0.0.1:" + std::to_string(1000 + id);
@@ -154,7 +161,7 @@ TEST(Capture, IsKnownByItsFirstBytes) {
 TEST(Capture, ThatBreaksOffIsToldAsFarAsItGoes) {
   const std::string path = Path("cut");
   {
-    auto writer = CreatePcapng(path);
+    auto writer = CreatePcapng(path, [](const absl::Status&) {});
     ASSERT_TRUE(writer.ok());
     (*writer)->OnOpen({1, absl::UnixEpoch(), "", ""});
     for (int i = 0; i < 2; ++i) {

@@ -11,7 +11,7 @@ import subprocess
 import threading
 import unittest
 
-from harness import NO_INPUT, OK, RELAY, USAGE, RelayTest, Terminal
+from harness import IO, NO_INPUT, OK, RELAY, USAGE, RelayTest, Terminal
 
 INVALID_ARGUMENT, FAILED_PRECONDITION, UNAVAILABLE = 13, 19, 24
 PIECE = 1 << 16
@@ -150,6 +150,18 @@ class Proxy(Inspect):
         client.close()
         server.close()
 
+    def test_a_capture_that_cannot_be_written_is_told_at_once_and_stops_no_traffic(self):
+        process, through = self.inspector(self.server, "--write", "/dev/full")
+        words = "write /dev/full: No space left on device"
+        self.send("nobody", "--require-receiver", env={"RELAY_SERVER": through})
+        process.wait_for(words)
+        self.worker("count", "--exec", "wc -c")
+        sent = self.send("count", body=bytes(3 << 20), env={"RELAY_SERVER": through})
+        self.assertEqual((sent.code, sent.out.strip()), (OK, b"%d" % (3 << 20)))
+        result = self.stop(process)
+        self.assertEqual((result.code, result.err.count(words)), (IO, 1), result.err)
+        self.assertIn(b"count", result.out)
+
     def test_says_when_nobody_listens_there(self):
         process, through = self.inspector("tcp://127.0.0.1:1")
         client = connect(through)
@@ -275,6 +287,14 @@ class Files(Inspect):
         terminal.close_tty()
         self.assertIn("nothing for a terminal", process.result().err)
 
+    def test_a_stdout_that_cannot_be_written(self):
+        for view in ((), ("--json",), ("--write", "-")):
+            with open("/dev/full", "wb") as full:
+                process = self.start([RELAY, "inspect", self.file("raw", self.HELLO), *view], stdout=full)
+            result = process.result()
+            self.assertEqual((result.code, result.err),
+                             (IO, "relay inspect: write stdout: No space left on device\n"), view)
+
     def test_bad_input_is_named(self):
         for arguments, code, words in (
                 (["/nowhere"], NO_INPUT, "open /nowhere: No such file"),
@@ -286,6 +306,12 @@ class Files(Inspect):
                 (["-", "--hex"], INVALID_ARGUMENT, "line 1: 'what?'"),
                 (["-", "--requests", "--filter", "type==RESET"], USAGE, "'type' is a field of frames"),
                 (["-", "--filter", "total_us>5"], USAGE, "'total_us' is a field of exchanges"),
+                (["-", "--filter", ""], USAGE, "--filter: it needs an expression"),
+                (["-", "--timeline", ""], USAGE, "--timeline: it needs a request's id, or 'all'"),
+                (["-", "--write", ""], USAGE, "--write: it needs a file"),
+                (["--live", "tcp://127.0.0.1:1", "--channel", ""], USAGE, "--channel: it needs a channel"),
+                (["--live", "tcp://127.0.0.1:1", "--client", ""], USAGE, "--client: it needs an id"),
+                (["--live", "tcp://127.0.0.1:1", "--request", ""], USAGE, "--request: it needs an id"),
                 (["-", "--width", "59"], USAGE, "--width"),
                 (["-", "--json", "--ascii"], USAGE, "--ascii is of text"),
                 (["-", "--requests", "--summary"], USAGE, "one of them"),

@@ -8,7 +8,7 @@
 
 int main(int argc, char** argv) {
   if (argc != 2) return 64;
-  const auto tap = relay::inspect::CreatePcapng(argv[1]);
+  const auto tap = relay::inspect::CreatePcapng(argv[1], [](const absl::Status&) {});
   if (!tap.ok()) {
     std::fprintf(stderr, "%s\n", tap.status().ToString().c_str());
     return 1;

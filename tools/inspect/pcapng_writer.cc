@@ -64,7 +64,8 @@ class Checksum {
 
 class PcapngWriter : public Tap {
  public:
-  PcapngWriter(std::string path, int fd) : path_(std::move(path)), fd_(fd) {
+  PcapngWriter(std::string path, int fd, std::function<void(const absl::Status&)> on_failed)
+      : path_(std::move(path)), fd_(fd), on_failed_(std::move(on_failed)) {
     buffer_.reserve(kBufferBytes + kMostSegmentBytes + 256);
     WriteHeaders();
   }
@@ -269,6 +270,7 @@ class PcapngWriter : public Tap {
         rest = rest.subspan(static_cast<size_t>(written));
       } else if (errno != EINTR) {
         status_ = absl::DataLossError(absl::StrCat("write ", path_, ": ", std::strerror(errno)));
+        on_failed_(status_);
       }
     }
     buffer_.clear();
@@ -276,6 +278,7 @@ class PcapngWriter : public Tap {
 
   const std::string path_;
   const int fd_;
+  const std::function<void(const absl::Status&)> on_failed_;
   absl::Status status_;
   std::vector<uint8_t> buffer_;
   std::vector<uint8_t> frame_;
@@ -286,11 +289,12 @@ class PcapngWriter : public Tap {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Tap>> CreatePcapng(const std::string& path) {
-  if (path == "-") return std::make_unique<PcapngWriter>("stdout", STDOUT_FILENO);
+absl::StatusOr<std::unique_ptr<Tap>> CreatePcapng(const std::string& path,
+                                                  std::function<void(const absl::Status&)> on_failed) {
+  if (path == "-") return std::make_unique<PcapngWriter>("stdout", STDOUT_FILENO, std::move(on_failed));
   const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (fd < 0) return absl::NotFoundError(absl::StrCat("open ", path, ": ", std::strerror(errno)));
-  return std::make_unique<PcapngWriter>(path, fd);
+  return std::make_unique<PcapngWriter>(path, fd, std::move(on_failed));
 }
 
 }  // namespace relay::inspect

@@ -10,6 +10,7 @@
 #define RELAY_TOOLS_INSPECT_PCAPNG_WRITER_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -21,8 +22,10 @@ namespace relay::inspect {
 // More than any TCP window, so that no capture has a gap of this size.
 inline constexpr uint32_t kUnknownGapBytes = uint32_t{1} << 30;
 
-// "-" is stdout; any other file is made, or emptied. A write that fails later is told by Finish.
-absl::StatusOr<std::unique_ptr<Tap>> CreatePcapng(const std::string& path);
+// "-" is stdout; any other file is made, or emptied. A write that fails later is told to `on_failed` at once, and by
+// Finish again; nothing is written behind it.
+absl::StatusOr<std::unique_ptr<Tap>> CreatePcapng(const std::string& path,
+                                                  std::function<void(const absl::Status&)> on_failed);
 
 }  // namespace relay::inspect
 

@@ -40,7 +40,7 @@ class Source {
 //              absl::StatusOr<std::unique_ptr<Source>> OpenCapture(std::unique_ptr<ByteInput> input, ...)
 //   live.h     absl::StatusOr<std::unique_ptr<Source>> OpenLive(const LiveOptions& options)
 // A writer of captures is a Tap:
-//   pcapng_writer.h  absl::StatusOr<std::unique_ptr<Tap>> CreatePcapng(const std::string& path)
+//   pcapng_writer.h  absl::StatusOr<std::unique_ptr<Tap>> CreatePcapng(const std::string& path, ...)
 
 }  // namespace relay::inspect
 

@@ -47,7 +47,7 @@ std::string ExitCodeTable() {
     AddLine(table, ExitCodeOf(meaning.code), NameOf(meaning.code), meaning.words);
   AddLine(table, kExitUsage, "usage", "the command line was not understood");
   AddLine(table, kExitNoInput, "no input", "the file of --file cannot be opened");
-  AddLine(table, kExitIo, "I/O", "reading the request or writing to stdout failed");
+  AddLine(table, kExitIo, "I/O", "reading the request, or a write here, failed");
   return table;
 }
 

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -102,8 +103,10 @@ A line begins with '!' where the frame breaks a rule of PROTOCOL.md, which
 stands below it, and with '~' where it is late: it crossed an end on its way.
 Flags: req, res: the stream; F FIN, I IDEMPOTENT, M REQUIRE_RECEIVER, R RECEIVE.
 
-Exit code 66: a file cannot be opened; 19: no such request was seen; 13, 24 and
-the others: relay --help.
+A capture that cannot be written any more is told at once; the rest goes on.
+
+Exit code 66: a file cannot be opened; 74: stdout or --write cannot be written;
+19: no such request was seen; 13, 24 and the others: relay --help.
 )";
 
 struct Arguments {
@@ -263,6 +266,11 @@ bool IsReadToo(const Arguments& arguments) {
   });
 }
 
+// An empty value is a variable of the shell's that nobody has set.
+std::function<std::string(const std::string&)> Needs(std::string_view what) {
+  return [what](const std::string& value) { return value.empty() ? "it needs " + std::string(what) : ""; };
+}
+
 // "" where the options fit each other.
 std::string WhatDoesNotFit(const Arguments& arguments) {
   if (arguments.listen.empty() != arguments.to.empty()) return "--listen and --to go together";
@@ -296,11 +304,11 @@ int Inspect(int argc, const char* const* argv) {
   app.add_option("--listen", arguments.listen);
   app.add_option("--to", arguments.to);
   app.add_option("--live", arguments.live);
-  app.add_option("--channel", arguments.channel);
-  app.add_option("--client", arguments.client);
-  app.add_option("--request", arguments.request);
+  app.add_option("--channel", arguments.channel)->check(Needs("a channel"));
+  app.add_option("--client", arguments.client)->check(Needs("an id"));
+  app.add_option("--request", arguments.request)->check(Needs("an id"));
   app.add_option("--snap-bytes", arguments.snap_bytes);
-  app.add_option("--write", arguments.write);
+  app.add_option("--write", arguments.write)->check(Needs("a file"));
   app.add_option("--time", arguments.times)->check(CLI::IsMember({"relative", "delta", "clock"}));
   app.add_option("--color,--colour", arguments.colour)->check(CLI::IsMember({"auto", "always", "never"}));
   app.add_option("--width", arguments.width)->check(CLI::Range(inspect::TextOptions::kLeastWidth, size_t{1000}));
@@ -313,8 +321,8 @@ int Inspect(int argc, const char* const* argv) {
   app.add_flag("--json", arguments.is_json);
   app.add_flag("--requests", arguments.shows_requests);
   app.add_flag("--summary", arguments.shows_summary);
-  app.add_option("--timeline", arguments.timeline);
-  app.add_option("--filter", arguments.filter);
+  app.add_option("--timeline", arguments.timeline)->check(Needs("a request's id, or 'all'"));
+  app.add_option("--filter", arguments.filter)->check(Needs("an expression"));
   if (const std::optional<int> code = ParseCommandLine(app, argc, argv, kHelp)) return *code;
 
   if (const std::string words = WhatDoesNotFit(arguments); !words.empty()) return UsageError("relay inspect", words);
@@ -351,8 +359,12 @@ int Inspect(int argc, const char* const* argv) {
   inspect::Tap* tap = &decoder;
   std::unique_ptr<inspect::Tap> file;
   std::optional<inspect::Tee> tee;
+  absl::Status capture_failure;
   if (!arguments.write.empty()) {
-    auto created = inspect::CreatePcapng(arguments.write);
+    auto created = inspect::CreatePcapng(arguments.write, [&capture_failure](const absl::Status& status) {
+      capture_failure = status;
+      Fail(status);
+    });
     if (!created.ok()) return Fail(created.status());
     file = *std::move(created);
     tap = &tee.emplace(*tap, *file);
@@ -364,7 +376,10 @@ int Inspect(int argc, const char* const* argv) {
   const absl::Status read = (*source)->Run(*tap);
   const absl::Status written = tap->Finish();
   if (!read.ok()) return Fail(read);
-  if (!written.ok()) return Fail(written);
+  if (!written.ok()) {
+    if (written != capture_failure) Fail(written);
+    return absl::IsDataLoss(written) ? kExitIo : ExitCodeOf(static_cast<StatusCode>(written.raw_code()));
+  }
   const inspect::Totals& totals = decoder.totals();
   if (totals.frames == 0 && totals.is_clean()) PrintError("relay inspect: there was nothing to see: no frame passed\n");
   return arguments.is_strict && (totals.frames == 0 || !totals.is_clean()) ? 1 : kExitOk;
