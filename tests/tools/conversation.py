@@ -98,8 +98,8 @@ def ping(slot=0):
 class Capture:
     """Writes connections one after another; an entry of `says` is ("up", bytes) or ("down", bytes)."""
 
-    def __init__(self, file):
-        self.pcap = pcap_file.Pcap(file)
+    def __init__(self, file, has_times=True):
+        self.pcap = pcap_file.Pcap(file, has_times)
         self.port = 40000
 
     def begin(self, with_syn=True):

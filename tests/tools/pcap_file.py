@@ -18,8 +18,9 @@ def frame(type, flags, slot, id, payload=b""):
 
 
 class Pcap:
-    def __init__(self, file):
+    def __init__(self, file, has_times=True):
         self.file = file
+        self.has_times = has_times
         self.bytes = file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 101))
         self.next = {(port, side): 1000 for port in (SENDER, RECEIVER) for side in (0, 1)}
         self.us = 0
@@ -35,7 +36,8 @@ class Pcap:
         missing = len(payload) - len(known)
         self.us += 5
         seconds, us = divmod(self.us, 1000000)
-        packet = struct.pack("<IIII", 1700000000 + seconds, us, size - missing, size) + ip + tcp + known
+        time = (1700000000 + seconds, us) if self.has_times else (0, 0)
+        packet = struct.pack("<IIII", *time, size - missing, size) + ip + tcp + known
         self.bytes += self.file.write(packet)
         self.next[client_port, from_server] += len(payload) + (1 if flags & 0x02 else 0)
 

@@ -140,10 +140,10 @@ class WiresharkTest(RelayTest):
         marked = {"broken": "violation" in said, "crossed": said.get("late", False), "not_ok": said.get("code", 0) != 0}
         return {name: [""] for name, is_marked in marked.items() if is_marked}
 
-    def make(self, name, tell):
+    def make(self, name, tell, has_times=True):
         """A capture of what `tell` does with it."""
         with open(self.path(name), "wb") as file:
-            tell(conversation.Capture(file))
+            tell(conversation.Capture(file, has_times))
         return self.path(name)
 
     def test_says_of_every_frame_what_inspect_says(self):
@@ -227,6 +227,21 @@ class WiresharkTest(RelayTest):
         self.assertEqual([it for it in frames if "violation" in it], [])
         self.assertGreater(len([it for it in frames if it.get("late")]), 10)
         self.assertIn(0, {it.get("credit_left") for it in frames})
+
+    def test_judges_packets_without_times_by_the_order_of_their_direction(self):
+        def tell(capture):
+            for opens, all_says in ((OPENS, [*sum(BREAKS.values(), []), *BREAK_NOTHING]),
+                                    ([], sum(BREAKS_FROM_THE_START.values(), []))):
+                for says in all_says:
+                    capture.begin()
+                    # As written from the bytes of each: the handshake, and then all that the client says.
+                    capture.say([*opens, *sorted(says, key=lambda it: it[0] == DOWN)])
+
+        frames = self.compare(self.make("timeless.pcap", tell, has_times=False), has_times=False)
+        broken = {it["violation"] for it in frames if "violation" in it}
+        self.assertLessEqual({"not_started", "after_end", "second_start", "slot_not_joined", "not_assigned"}, broken)
+        self.assertFalse({"slot_busy", "not_waiting", "not_begun", "id_live"} & broken)
+        self.assertNotIn("credit", set().union(*frames))
 
     def test_says_the_same_of_a_packet_that_is_looked_at_again(self):
         def tell(capture):

@@ -2,6 +2,9 @@
 -- every frame which exchange it belongs to, what credit its stream has left, whether it is late, and which rule of
 -- PROTOCOL.md it breaks, by the same reasoning as `relay inspect` (tools/inspect/connection.h): a frame is judged by
 -- what its writer can have known at the most. What is remembered of past exchanges has no bound here.
+--
+-- Where nobody knows what of one direction passed before what of the other, each is judged by its own order alone
+-- (connection_alone.lua).
 
 local SMALLEST_WINDOW_BYTES, SMALLEST_PAYLOAD_BYTES, SMALLEST_START_BYTES = 65536, 65536, 4096
 local MOST_HELLO_BYTES, MOST_KEY_BYTES = 4072, 64
@@ -23,21 +26,27 @@ local Connection = {}
 Connection.__index = Connection
 
 -- `header` is header.lua; `channel_id` gives a name's id. `names` of channels are shared by all connections.
-local function new(header, channel_id, names, from_start)
-  return setmetatable({ header = header, channel_id = channel_id, names = names, sees_all = from_start,
-    window_bytes = SMALLEST_WINDOW_BYTES, slots = {}, sending = {}, past = {} }, Connection)
+local function new(header, channel_id, names, from_start, in_order)
+  return setmetatable({ header = header, channel_id = channel_id, names = names, in_order = in_order,
+    sees = { [true] = from_start, [false] = from_start }, sees_all = from_start and in_order,
+    window_bytes = SMALLEST_WINDOW_BYTES, slots = {}, stays = {}, sending = {}, past = {} }, Connection)
 end
 
--- Bytes are missing: from here on nothing is broken that something missing may explain.
-function Connection:lose_sight() self.sees_all = false end
+-- Bytes of a direction are missing: from here on nothing is broken that something missing may explain.
+function Connection:lose_sight(to_server)
+  self.sees[to_server], self.sees_all = false, false
+end
 
 -- The first rule that is broken is told.
 local function break_rule(frame, rule, words)
   if not frame.rule then frame.rule, frame.words = rule, words end
 end
 
+-- Of its own direction, where the two are not in order.
 function Connection:break_if_seen(frame, rule)
-  if self.sees_all then break_rule(frame, rule) end
+  local is_seen = self.sees_all
+  if not self.in_order then is_seen = self.sees[frame.to_server] end
+  if is_seen then break_rule(frame, rule) end
 end
 
 -- False where the payload is not what its type wants.
@@ -63,6 +72,7 @@ function Connection:judge(frame)
   local judge_type = self["on_" .. frame.type:lower()]
   if judge_type then return judge_type(self, frame) end
   if frame.type == "PING" or frame.type == "PONG" then return is_readable(frame) end
+  if not self.in_order then return self:judge_alone(frame) end
   local slot = self:slot(frame.slot)
   if frame.type == "JOIN" then
     self:join(frame)
@@ -89,7 +99,7 @@ function Connection:judge_order(frame)
   end
   if self[to_server and "client_is_done" or "server_is_done"] then break_rule(frame, "after_fault") end
   if not frame.type then return false end
-  if to_server and self.is_thrown_away then
+  if to_server and self.is_thrown_away and self.in_order then
     frame.late = true
     return false
   end
@@ -98,8 +108,8 @@ function Connection:judge_order(frame)
     break_rule(frame, "bad_header", fault)
     return false
   end
-  if to_server and not self.has_welcome and frame.payload_bytes > SMALLEST_PAYLOAD_BYTES then
-    self:break_if_seen(frame, "payload_before_welcome")
+  if self.sees_all and to_server and not self.has_welcome and frame.payload_bytes > SMALLEST_PAYLOAD_BYTES then
+    break_rule(frame, "payload_before_welcome")
   end
   return true
 end
@@ -166,7 +176,8 @@ end
 
 -- ---- Slots ----
 
-function Connection:join(frame)
+-- Nothing where it joins nobody, whatever is on the slot.
+function Connection:read_join(frame)
   if not frame.to_server then return break_rule(frame, "client_frame") end
   if self.is_observer then break_rule(frame, "observer_role") end
   if not is_readable(frame) then return end
@@ -177,17 +188,23 @@ function Connection:join(frame)
   if #value_of(frame.message, "key", "") > MOST_KEY_BYTES then
     return break_rule(frame, "malformed", "a takeover key has at most 64 bytes")
   end
-  local slot = self:slot(frame.slot)
-  if slot.is_joined then return self:break_if_seen(frame, "slot_bound") end
-  if slot.is_leaving then self:break_if_seen(frame, "slot_leaving") end
   local name = value_of(frame.message, "channel_name", "")
   if name ~= "" then
     if self.channel_id(name) ~= channel then return break_rule(frame, "channel_name") end
     self.names[channel] = self.names[channel] or name
   end
+  return { client = client, channel = channel ~= NIL and channel or nil }
+end
+
+function Connection:join(frame)
+  local joined = self:read_join(frame)
+  if not joined then return end
+  local slot = self:slot(frame.slot)
+  if slot.is_joined then return self:break_if_seen(frame, "slot_bound") end
+  if slot.is_leaving then self:break_if_seen(frame, "slot_leaving") end
   self:abandon(slot)
-  self.slots[frame.slot] = { number = frame.slot, is_joined = true, client = client, past = slot.past,
-    channel = channel ~= NIL and channel or nil }
+  self.slots[frame.slot] = { number = frame.slot, is_joined = true, client = joined.client, past = slot.past,
+    channel = joined.channel }
 end
 
 function Connection:leave_to_server(frame, slot)
@@ -290,11 +307,15 @@ local function refuse(frame, slot, rule)
   break_rule(frame, rule)
 end
 
+function Connection.start_cost(frame)
+  return frame.body_bytes > 0 and CHUNK_OVERHEAD_BYTES + frame.body_bytes or 0
+end
+
 -- A stream's START, CHUNK or END where the exchange is live.
 function Connection:spend(frame, stream)
   if frame.type == "START" then
     stream.has_started = true
-    if frame.body_bytes > 0 then stream.cost = stream.cost + CHUNK_OVERHEAD_BYTES + frame.body_bytes end
+    stream.cost = stream.cost + self.start_cost(frame)
   elseif frame.type == "CHUNK" then
     stream.cost = stream.cost + CHUNK_OVERHEAD_BYTES + frame.payload_bytes
   end
@@ -450,4 +471,4 @@ function Connection:extend_either_way(frame, slot)
   is_readable(frame)
 end
 
-return { new = new, u64 = u64 }
+return { new = new, u64 = u64, Connection = Connection, break_rule = break_rule, is_readable = is_readable }

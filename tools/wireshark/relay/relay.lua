@@ -12,6 +12,7 @@ local FOLDER = debug.getinfo(1, "S").source:match("^@?(.*[/\\])")
 local function part(name) return dofile(FOLDER .. name .. ".lua") end
 local header, rules, protobuf, payload = part("header"), part("rules"), part("protobuf"), part("payload")
 local reader, connection, channel_name = part("reader"), part("connection"), part("channel_name")
+part("connection_alone").add_to(connection.Connection, header, connection.break_rule, connection.is_readable)
 
 local relay = Proto("relay", "Relay")
 
@@ -126,7 +127,8 @@ local function stream_of(pinfo, opens)
     local from_start = has_syn or (opens and from_client)
     stream = {
       client = from_client and end_of(pinfo.src, pinfo.src_port) or end_of(pinfo.dst, pinfo.dst_port),
-      state = connection.new(header, channel_name.id, names, from_start),
+      -- Written from bytes, packets have no times: nobody knows what of the one direction passed before the other's.
+      state = connection.new(header, channel_name.id, names, from_start, pinfo.abs_ts ~= 0),
       to_server = reader.new(header, true, from_start),
       to_client = reader.new(header, false, from_start),
     }
@@ -310,13 +312,13 @@ function relay.dissector(tvb, pinfo, root)
   pinfo.cols.protocol = "RELAY"
   if is_first and not is_again then
     local is_next = half:take_packet(first_value(tcp_seq) or 0, first_value(tcp_len) or reported)
-    if not is_next then stream.state:lose_sight() end
+    if not is_next then stream.state:lose_sight(to_server) end
   end
   local infos, offset = {}, 0
   while offset < captured do
     local step = next_step(function()
       local made = half:next(raw, offset + 1, reported)
-      if made.is_blind then stream.state:lose_sight() end
+      if made.is_blind then stream.state:lose_sight(to_server) end
       return made
     end)
     if not step then break end
