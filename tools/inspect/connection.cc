@@ -231,7 +231,7 @@ void Connection::OnJoin(SeenFrame& frame) {
   Slot& slot = SlotOf(frame.header.slot());
   if (slot.is_joined) return BreakIfAllSeen(frame, Rule::kSlotBound);
   if (slot.is_leaving) BreakIfAllSeen(frame, Rule::kSlotLeaving);
-  Abandon(slot);
+  Abandon(slot, /*has_left=*/false);
   slot = Slot();
   slot.number = frame.header.slot();
   slot.is_joined = true;
@@ -248,7 +248,7 @@ void Connection::OnLeave(SeenFrame& frame, Slot& slot) {
       return;
     }
     if (!IsReadable(frame)) return;
-    Abandon(slot);
+    Abandon(slot, /*has_left=*/true);
     slot.is_joined = false;
     slot.is_leaving = true;
     return;
@@ -258,7 +258,7 @@ void Connection::OnLeave(SeenFrame& frame, Slot& slot) {
     return;
   }
   IsReadable(frame);
-  Abandon(slot);
+  Abandon(slot, /*has_left=*/true);
   slot.is_taken_away = !slot.is_leaving;
   slot.is_joined = slot.is_leaving = slot.is_withdrawing = false;
 }
@@ -304,8 +304,9 @@ void Connection::OnReceiveToClient(SeenFrame& frame, Slot& slot) {
   if (slot.doing == Doing::kWaiting) slot.doing = Doing::kNothing;
 }
 
-void Connection::Close() {
-  for (auto& [number, slot] : slots_) Abandon(slot);
+void Connection::Close(bool client_first) {
+  // A server that throws the connection away has said so.
+  for (auto& [number, slot] : slots_) Abandon(slot, client_first || is_thrown_away_);
 }
 
 }  // namespace relay::inspect

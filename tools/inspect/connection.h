@@ -29,8 +29,9 @@ namespace relay::inspect {
 // Thread-compatible.
 class Connection {
  public:
-  // An exchange that a slot had a part in and that no frame ended: the client left, or the connection is gone.
-  using OnAbandoned = std::function<void(const proto::Uuid& channel, const proto::Uuid& request, Side side)>;
+  // An exchange that a slot had a part in and that no frame ended: its client has left, or nobody knows why.
+  using OnAbandoned =
+      std::function<void(const proto::Uuid& channel, const proto::Uuid& request, Side side, bool has_left)>;
 
   // `history` and `names` are the decoder's, for all connections.
   Connection(const Opening& opening, History& history, ChannelNames& names, OnAbandoned on_abandoned);
@@ -40,9 +41,14 @@ class Connection {
   // As if it had joined: of a frame that a relay mirrored.
   void Know(uint16_t slot, const proto::Uuid& channel, const proto::Uuid& client);
   // Bytes are missing: from here on nothing is broken that something missing may explain.
-  void LoseSight(Direction direction) { sees_[Index(direction)] = false; }
+  void LoseSight(Direction direction) {
+    sees_[Index(direction)] = false;
+    ++losses_;
+  }
+  // Nothing more is to come of a direction, whatever is missing at its end.
+  void EndSight(Direction direction) { sees_[Index(direction)] = false; }
   // Both directions are over.
-  void Close();
+  void Close(bool client_first);
 
   // 0 while no WELCOME was seen.
   uint32_t max_payload_bytes() const { return has_welcome_ ? max_payload_bytes_ : 0; }
@@ -65,6 +71,7 @@ class Connection {
     bool is_withdrawing = false;  // the echo has not come
     Doing doing = Doing::kNothing;
     proto::Uuid request = proto::kNilUuid;
+    uint64_t losses = 0;  // as the exchange began
     Stream request_stream;
     Stream response_stream;
   };
@@ -134,7 +141,7 @@ class Connection {
   // Its START could not begin it.
   void Refuse(SeenFrame& frame, Rule rule);
   // Without a frame that ends it.
-  void Abandon(Slot& slot);
+  void Abandon(Slot& slot, bool has_left);
   // A stream's START, CHUNK or END where the exchange is live.
   void Spend(SeenFrame& frame, Stream& stream);
   // False where the payload is not what its type wants.
@@ -169,6 +176,7 @@ class Connection {
   const OnAbandoned on_abandoned_;
   const bool in_order_;       // both directions
   std::array<bool, 2> sees_;  // a direction from its first byte on
+  uint64_t losses_ = 0;
 
   bool has_client_frame_ = false;
   bool has_hello_ = false;

@@ -23,8 +23,9 @@ uint64_t CostOf(const SeenFrame& frame) {
 }  // namespace
 
 void Connection::BeginExchange(SeenFrame& frame, Slot& slot, Doing doing) {
-  Abandon(slot);
+  Abandon(slot, /*has_left=*/false);
   frame.is_live = frame.begins = true;
+  slot.losses = losses_;
   slot.doing = doing;
   slot.request = frame.header.id();
   slot.request_stream = slot.response_stream = Stream();
@@ -41,12 +42,13 @@ void Connection::EndExchange(SeenFrame& frame, Slot& slot, Past how) {
   slot.request = proto::kNilUuid;
 }
 
-void Connection::Abandon(Slot& slot) {
+void Connection::Abandon(Slot& slot, bool has_left) {
   if (slot.doing == Doing::kSending || slot.doing == Doing::kReceiving) {
     const Side side = slot.doing == Doing::kSending ? Side::kSender : Side::kReceiver;
     if (side == Side::kSender) sending_.erase(slot.request);
     history_.Add(HistoryKey(slot.number), slot.request, Past::kEnded);
-    on_abandoned_(slot.channel, slot.request, side);
+    // What was missed may have been its end.
+    on_abandoned_(slot.channel, slot.request, side, has_left && slot.losses == losses_);
   }
   slot.doing = Doing::kNothing;
   slot.request = proto::kNilUuid;

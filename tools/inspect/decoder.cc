@@ -45,8 +45,8 @@ class Decoder::Half : public FrameReader::Handler {
 struct Decoder::Open {
   Open(Decoder& decoder, const Opening& opening)
       : state(opening, decoder.history_, decoder.names_,
-              [&decoder](const proto::Uuid& channel, const proto::Uuid& request, Side side) {
-                decoder.exchanges_.OnAbandoned(channel, request, side, decoder.last_at_);
+              [&decoder](const proto::Uuid& channel, const proto::Uuid& request, Side side, bool has_left) {
+                decoder.exchanges_.OnAbandoned(channel, request, side, has_left, decoder.last_at_);
               }),
         to_server(decoder, *this, opening, Direction::kToServer),
         to_client(decoder, *this, opening, Direction::kToClient) {}
@@ -89,7 +89,11 @@ void Decoder::Half::OnDamage(const Damage& damage) {
 
 void Decoder::Half::OnSkipped(const Skipped& skipped) {
   decoder_.totals_.skipped_bytes += skipped.bytes;
-  open_.state.LoseSight(place_.direction);
+  if (skipped.why == Skipped::Why::kTruncated) {
+    open_.state.EndSight(place_.direction);
+  } else {
+    open_.state.LoseSight(place_.direction);
+  }
   decoder_.sink_.OnSkipped(place_, skipped);
 }
 
@@ -157,6 +161,7 @@ void Decoder::OnFrame(const CutFrame& cut) {
 void Decoder::OnLost(uint64_t frames, absl::Time at) {
   GoTo(at);
   totals_.lost_frames += frames;
+  exchanges_.OnLost();
   for (auto& [id, open] : open_) {
     for (const Direction direction : {Direction::kToServer, Direction::kToClient}) open->state.LoseSight(direction);
   }
@@ -173,7 +178,7 @@ void Decoder::OnClose(ConnectionId connection, Direction direction, absl::Time a
   half.Finish(at);
   sink_.OnClose(half.place());
   if (!open.to_server.is_closed || !open.to_client.is_closed) return;
-  open.state.Close();
+  open.state.Close(/*client_first=*/direction == Direction::kToClient);
   open_.erase(found);
 }
 

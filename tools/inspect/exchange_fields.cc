@@ -55,9 +55,11 @@ void Visit(const Exchange& exchange, Call& field) {
   if (exchange.queue_wait.has_value()) field("queue_wait_us", [&] { return Microseconds(*exchange.queue_wait); });
   if (FirstByte(exchange).has_value()) field("first_byte_us", [&] { return Microseconds(*FirstByte(exchange)); });
   if (const auto total = Total(exchange)) field("total_us", [&] { return Microseconds(*total); });
-  field("request_bytes", [&] { return exchange.request_stream.body_bytes; });
-  field("response_bytes", [&] { return exchange.response_stream.body_bytes; });
-  if (exchange.in_order) {
+  if (!exchange.has_missed) {
+    field("request_bytes", [&] { return exchange.request_stream.body_bytes; });
+    field("response_bytes", [&] { return exchange.response_stream.body_bytes; });
+  }
+  if (exchange.in_order && !exchange.has_missed) {
     field("request_stalled_us", [&] { return Microseconds(exchange.request_stream.stalled); });
     field("response_stalled_us", [&] { return Microseconds(exchange.response_stream.stalled); });
   }
@@ -68,7 +70,7 @@ void Visit(const Exchange& exchange, Call& field) {
     field("code", [&] { return uint64_t{exchange.code}; });
   }
   if (!exchange.message.empty()) field("message", [&] { return exchange.message; });
-  if (exchange.may_have_run) field("may_have_run", [] { return true; });
+  if (exchange.may_have_run.has_value()) field("may_have_run", [&] { return *exchange.may_have_run; });
   field("violations", [&] { return exchange.broken_rules; });
 }
 

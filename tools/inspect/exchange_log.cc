@@ -32,7 +32,14 @@ void EndAttempt(Exchange& exchange, Attempt::End how, absl::Time at) {
 // Whether the server let it wait for a receiver until it ended, and handed it to none.
 bool HasOnlyWaited(const Exchange& exchange) {
   return exchange.sender_seen && !exchange.queue_wait.has_value() && exchange.attempts.empty() &&
-         !exchange.may_have_run && (exchange.end == "deadline" || exchange.end == "stopping");
+         !exchange.may_have_run.value_or(false) && (exchange.end == "deadline" || exchange.end == "stopping");
+}
+
+void SetEnd(Exchange& exchange, const v1::Status& status) {
+  exchange.code = status.code();
+  exchange.end = status.end();
+  exchange.message = status.message();
+  exchange.may_have_run = status.may_have_run();
 }
 
 bool IsOf(const SeenFrame& frame, Side side) { return frame.side == side; }
@@ -42,12 +49,16 @@ bool IsOf(const SeenFrame& frame, Side side) { return frame.side == side; }
 void ExchangeLog::OnFrame(const SeenFrame& frame) {
   if (frame.side == Side::kNone || frame.request() == proto::kNilUuid) return;
   if (frame.is_late && !frame.begins) return;
-  Exchange* known = Find(frame.channel, frame.header.id());
+  Live* known = Find(frame.channel, frame.header.id());
   // A slot that nobody joined is on no channel.
   if (known != nullptr && known->channel != frame.channel && frame.rule != Rule::kNone) known = nullptr;
+  if (known != nullptr && known->sender_gone_at.has_value() && frame.begins && IsOf(frame, Side::kSender)) {
+    EndHold(*known);  // the id again
+    known = nullptr;
+  }
   const bool may_enter = frame.begins || (!frame.in_order && frame.rule == Rule::kNone);
   if (!may_enter && known == nullptr) return;
-  Exchange& exchange = known != nullptr ? *known : Enter(frame);
+  Live& exchange = known != nullptr ? *known : Enter(frame);
   if (exchange.channel == proto::kNilUuid) exchange.channel = frame.channel;
   if (exchange.channel_name.empty()) exchange.channel_name = frame.channel_name;
   if (frame.rule != Rule::kNone) ++exchange.broken_rules;
@@ -58,15 +69,14 @@ void ExchangeLog::OnFrame(const SeenFrame& frame) {
   if (frame.is(FrameType::kReset)) {
     if (!decides) {
       const bool by_receiver = frame.direction == Direction::kToServer;
-      return EndAttempt(exchange, by_receiver ? Attempt::End::kGivenBack : Attempt::End::kTakenAway, frame.at);
+      EndAttempt(exchange, by_receiver ? Attempt::End::kGivenBack : Attempt::End::kTakenAway, frame.at);
+      if (!by_receiver && exchange.is_held) exchange.told_receiver = frame.content->reset.status();
+      return EndHold(exchange);
     }
-    const v1::Status& status = frame.content->reset.status();
-    exchange.code = status.code();
-    exchange.end = status.end();
-    exchange.message = status.message();
-    exchange.may_have_run = status.may_have_run();
+    SetEnd(exchange, frame.content->reset.status());
+    const bool by_client = frame.direction == Direction::kToServer;
+    if (by_client) exchange.may_have_run.reset();  // only the server can say that
     if (exchange.end.empty()) {
-      const bool by_client = frame.direction == Direction::kToServer;
       exchange.end = !by_client ? "reset" : frame.side == Side::kSender ? "sender_reset" : "receiver_reset";
     }
     return End(exchange, frame.at);
@@ -75,16 +85,16 @@ void ExchangeLog::OnFrame(const SeenFrame& frame) {
     exchange.code = frame.content->end.status().code();
     exchange.message = frame.content->end.status().message();
   }
-  if (!decides) return;
+  if (!decides) return EndHold(exchange);
   exchange.end = "completed";
   End(exchange, frame.at);
 }
 
-Exchange* ExchangeLog::Find(const proto::Uuid& channel, const proto::Uuid& request) const {
+ExchangeLog::Live* ExchangeLog::Find(const proto::Uuid& channel, const proto::Uuid& request) const {
   const auto found = live_.find(request);
   if (found == live_.end()) return nullptr;
-  Exchange* any = nullptr;
-  for (const std::unique_ptr<Exchange>& exchange : found->second) {
+  Live* any = nullptr;
+  for (const std::unique_ptr<Live>& exchange : found->second) {
     if (exchange->channel == channel) return exchange.get();
     if (channel == proto::kNilUuid || exchange->channel == proto::kNilUuid) any = exchange.get();
   }
@@ -96,8 +106,8 @@ proto::Uuid ExchangeLog::ChannelOf(const proto::Uuid& request) const {
   return exchange != nullptr ? exchange->channel : proto::kNilUuid;
 }
 
-Exchange& ExchangeLog::Enter(const SeenFrame& frame) {
-  std::unique_ptr<Exchange>& entry = live_[frame.header.id()].emplace_back(std::make_unique<Exchange>());
+ExchangeLog::Live& ExchangeLog::Enter(const SeenFrame& frame) {
+  std::unique_ptr<Live>& entry = live_[frame.header.id()].emplace_back(std::make_unique<Live>());
   entry->request = frame.header.id();
   entry->first_frame = frame.number;
   entry->in_order = frame.in_order;
@@ -105,7 +115,7 @@ Exchange& ExchangeLog::Enter(const SeenFrame& frame) {
   return *entry;
 }
 
-void ExchangeLog::Begin(Exchange& exchange, const SeenFrame& frame) {
+void ExchangeLog::Begin(Live& exchange, const SeenFrame& frame) {
   const Payload& content = *frame.content;
   if (exchange.began == absl::InfinitePast()) exchange.began = frame.at;
   if (content.state == Payload::State::kParsed || exchange.method.empty()) exchange.method = content.start.method();
@@ -116,7 +126,8 @@ void ExchangeLog::Begin(Exchange& exchange, const SeenFrame& frame) {
     exchange.timeout_ms = content.timeout_ms;
     return;
   }
-  exchange.receiver_seen = true;
+  exchange.receiver_seen = exchange.is_held = true;
+  exchange.told_receiver.reset();
   exchange.receiver = frame.client;
   exchange.attempt = content.attempt;
   exchange.queue_wait = absl::Microseconds(content.queue_wait_us);
@@ -173,16 +184,49 @@ void ExchangeLog::NoteCredit(Exchange::Stream& stream, const SeenFrame& frame) {
   }
 }
 
-void ExchangeLog::OnAbandoned(const proto::Uuid& channel, const proto::Uuid& request, Side side, absl::Time at) {
-  Exchange* const found = Find(channel, request);
+void ExchangeLog::OnAbandoned(const proto::Uuid& channel, const proto::Uuid& request, Side side, bool has_left,
+                              absl::Time at) {
+  Live* const found = Find(channel, request);
   if (found == nullptr) return;
-  Exchange& exchange = *found;
+  Live& exchange = *found;
   if (!exchange.end.empty()) return;
-  if (side == Side::kReceiver && exchange.sender_seen) return EndAttempt(exchange, Attempt::End::kLost, at);
-  exchange.code =
-      static_cast<uint32_t>(side == Side::kSender ? absl::StatusCode::kCancelled : absl::StatusCode::kUnavailable);
-  exchange.end = side == Side::kSender ? "sender_lost" : "receiver_lost";
+  if (side == Side::kReceiver && exchange.sender_seen) {
+    if (has_left) EndAttempt(exchange, Attempt::End::kLost, at);
+    return EndHold(exchange);
+  }
+  if (side == Side::kSender) {
+    exchange.sender_gone_at = at;
+    exchange.sender_left = has_left;
+    // What the server tells the receiver comes next.
+    if (!exchange.is_held) EndHold(exchange);
+    return;
+  }
+  Settle(exchange);
+  if (has_left) {
+    exchange.code = static_cast<uint32_t>(absl::StatusCode::kUnavailable);
+    exchange.end = "receiver_lost";
+  }
   End(exchange, at);
+}
+
+void ExchangeLog::OnLost() {
+  for (const auto& [request, exchanges] : live_) {
+    for (const std::unique_ptr<Live>& exchange : exchanges) exchange->has_missed = true;
+  }
+}
+
+void ExchangeLog::Settle(Live& exchange) {
+  if (exchange.told_receiver.has_value()) return SetEnd(exchange, *exchange.told_receiver);
+  exchange.end = exchange.sender_left ? "sender_lost" : "open";
+  exchange.code = static_cast<uint32_t>(absl::StatusCode::kCancelled);
+  exchange.message.clear();
+}
+
+void ExchangeLog::EndHold(Live& exchange) {
+  exchange.is_held = false;
+  if (!exchange.sender_gone_at.has_value()) return;
+  Settle(exchange);
+  End(exchange, *exchange.sender_gone_at);
 }
 
 void ExchangeLog::End(Exchange& exchange, absl::Time at) {
@@ -204,9 +248,9 @@ void ExchangeLog::Tell(Exchange& exchange, absl::Time at) {
 }
 
 void ExchangeLog::Finish(absl::Time at) {
-  std::vector<Exchange*> open;
+  std::vector<Live*> open;
   for (const auto& [request, exchanges] : live_) {
-    for (const std::unique_ptr<Exchange>& exchange : exchanges) {
+    for (const std::unique_ptr<Live>& exchange : exchanges) {
       // Of one that only WINDOW and RESET speak of, there is nothing to tell.
       const bool was_seen = exchange->request_stream.frames + exchange->response_stream.frames > 0;
       if (was_seen || exchange->in_order) open.push_back(exchange.get());
@@ -216,9 +260,9 @@ void ExchangeLog::Finish(absl::Time at) {
     if (a->began != b->began) return a->began < b->began;
     return a->first_frame < b->first_frame;
   });
-  for (Exchange* const exchange : open) {
-    if (exchange->end.empty()) exchange->end = "open";
-    Tell(*exchange, at);
+  for (Live* const exchange : open) {
+    if (exchange->end.empty()) Settle(*exchange);
+    Tell(*exchange, exchange->sender_gone_at.value_or(at));
   }
 }
 

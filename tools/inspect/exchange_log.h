@@ -5,10 +5,12 @@
 #define RELAY_TOOLS_INSPECT_EXCHANGE_LOG_H_
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
+#include "proto/relay.pb.h"
 #include "proto/uuid.h"
 #include "tools/inspect/seen.h"
 
@@ -23,26 +25,39 @@ class ExchangeLog {
   void OnFrame(const SeenFrame& frame);
   // That of a live exchange, as far as either of its sides has said it; else nil.
   proto::Uuid ChannelOf(const proto::Uuid& request) const;
-  // A side has gone without a frame that ends the exchange.
-  void OnAbandoned(const proto::Uuid& channel, const proto::Uuid& request, Side side, absl::Time at);
+  // A side has gone without a frame that ends the exchange; `has_left` where the trace says that it went.
+  void OnAbandoned(const proto::Uuid& channel, const proto::Uuid& request, Side side, bool has_left, absl::Time at);
+  // Frames of any exchange may be missing.
+  void OnLost();
   // What is still live is told as open. Where the directions are not in order all is told here: until then another end
   // may come, and the server's, which comes last, is the one that was.
   void Finish(absl::Time at);
 
  private:
+  struct Live : Exchange {
+    bool is_held = false;                      // by a receiver
+    std::optional<v1::Status> told_receiver;   // in the server's RESET, which is of the whole exchange
+    std::optional<absl::Time> sender_gone_at;  // without an end
+    bool sender_left = false;
+  };
+
   // A nil channel, where a side joined before the trace began, is any. Null where there is none.
-  Exchange* Find(const proto::Uuid& channel, const proto::Uuid& request) const;
-  Exchange& Enter(const SeenFrame& frame);
-  static void Begin(Exchange& exchange, const SeenFrame& frame);
+  Live* Find(const proto::Uuid& channel, const proto::Uuid& request) const;
+  Live& Enter(const SeenFrame& frame);
+  static void Begin(Live& exchange, const SeenFrame& frame);
   static void Count(Exchange& exchange, const SeenFrame& frame);
   static void NoteCredit(Exchange::Stream& stream, const SeenFrame& frame);
+  // The end of an exchange that its sender was not told: what the server told the receiver, or that the sender left.
+  static void Settle(Live& exchange);
+  // Its receiver is done with it.
+  void EndHold(Live& exchange);
   // With the end that the exchange has by now.
   void End(Exchange& exchange, absl::Time at);
   void Tell(Exchange& exchange, absl::Time at);
 
   Sink& sink_;
   // By their requests; of one id there is one on each channel at the most.
-  absl::flat_hash_map<proto::Uuid, std::vector<std::unique_ptr<Exchange>>, proto::UuidHash> live_;
+  absl::flat_hash_map<proto::Uuid, std::vector<std::unique_ptr<Live>>, proto::UuidHash> live_;
 };
 
 }  // namespace relay::inspect

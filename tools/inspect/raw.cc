@@ -67,6 +67,7 @@ Direction DirectionOf(std::string_view frames) {
 // How an input begins.
 struct Beginning {
   Direction direction = Direction::kToServer;
+  bool has_preface = false;
   bool is_start = true;
   size_t handshake_bytes = 0;  // of its preface and its first frame
 };
@@ -75,7 +76,7 @@ absl::StatusOr<Beginning> BeginningOf(ByteInput& input) {
   const absl::StatusOr<std::string_view> first = input.Peek(proto::kPreface.size() + proto::kHeaderBytes);
   if (!first.ok()) return first.status();
   Beginning beginning;
-  const bool has_preface = first->starts_with(proto::kPreface);
+  const bool has_preface = beginning.has_preface = first->starts_with(proto::kPreface);
   const size_t before = has_preface ? proto::kPreface.size() : 0;
   std::optional<Header> header = FirstHeader(first->substr(before));
   if (!header.has_value()) return beginning;
@@ -94,13 +95,23 @@ absl::StatusOr<Beginning> BeginningOf(ByteInput& input) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Source>> RawSource::Open(std::vector<std::unique_ptr<ByteInput>> inputs) {
-  std::vector<Part> parts;
-  bool from_start = true;
+  std::vector<Beginning> beginnings;
   for (std::unique_ptr<ByteInput>& input : inputs) {
     const absl::StatusOr<Beginning> beginning = BeginningOf(*input);
     if (!beginning.ok()) return beginning.status();
-    from_start = from_start && beginning->is_start;
-    parts.push_back({std::move(input), beginning->direction, beginning->handshake_bytes});
+    beginnings.push_back(*beginning);
+  }
+  if (beginnings.size() == 2 && beginnings[0].has_preface != beginnings[1].has_preface) {
+    // The preface is the client's: the other is the server's, whatever it begins with.
+    Beginning& other = beginnings[beginnings[0].has_preface ? 1 : 0];
+    if (other.direction == Direction::kToServer) other.is_start = true;
+    other.direction = Direction::kToClient;
+  }
+  std::vector<Part> parts;
+  bool from_start = true;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    from_start = from_start && beginnings[i].is_start;
+    parts.push_back({std::move(inputs[i]), beginnings[i].direction, beginnings[i].handshake_bytes});
   }
   if (parts.size() == 2 && parts[0].direction == parts[1].direction) {
     return absl::InvalidArgumentError(absl::StrCat(parts[0].input->name(), " and ", parts[1].input->name(),

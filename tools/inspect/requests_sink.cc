@@ -72,8 +72,9 @@ void RequestsSink::OnExchange(const Exchange& exchange) {
   line += (is_again ? style.Warn(attempt) : attempt) + " ";
   line += Duration(exchange.queue_wait) + " " + Duration(FirstByte(exchange)) + " " + Duration(Total(exchange)) + " ";
   if (layout.has_bytes) {
-    line += FitLeft(CompactBytes(exchange.request_stream.body_bytes), kSizeColumns) + " " +
-            FitLeft(CompactBytes(exchange.response_stream.body_bytes), kSizeColumns) + " ";
+    for (const Exchange::Stream* const stream : {&exchange.request_stream, &exchange.response_stream}) {
+      line += FitLeft(exchange.has_missed ? "-" : CompactBytes(stream->body_bytes), kSizeColumns) + " ";
+    }
   }
   std::string end = EndWords(exchange);
   if (exchange.broken_rules > 0) end = "! " + end;

@@ -136,7 +136,8 @@ struct Exchange {
   uint32_t code = 0;  // the status that it ended with
   std::string end;    // the named end; "completed", or "open" where the trace has none
   std::string message;
-  bool may_have_run = false;
+  std::optional<bool> may_have_run;  // as a RESET says
+  bool has_missed = false;           // frames of it: what passed is not known
   uint64_t broken_rules = 0;
 };
 

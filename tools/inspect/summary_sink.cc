@@ -84,8 +84,10 @@ void SummarySink::OnExchange(const Exchange& exchange) {
                                   " ", FitLeft(CompactTime(total), kTimeColumns), "  ", key.first);
   if (!key.second.empty()) absl::StrAppend(&line, " ", key.second);
   if (exchange.queue_wait.has_value()) absl::StrAppend(&line, ", queued ", CompactTime(*exchange.queue_wait));
-  const absl::Duration stalled = exchange.request_stream.stalled + exchange.response_stream.stalled;
-  if (stalled > absl::ZeroDuration()) absl::StrAppend(&line, ", out of credit ", CompactTime(stalled));
+  // The streams may stand still at the same time.
+  const absl::Duration stalled = std::max(exchange.request_stream.stalled, exchange.response_stream.stalled);
+  if (stalled > absl::ZeroDuration() && !exchange.has_missed)
+    absl::StrAppend(&line, ", out of credit ", CompactTime(stalled));
   absl::StrAppend(&line, ", ", EndWords(exchange));
   slowest_.push_back({total, std::move(line)});
   std::stable_sort(slowest_.begin(), slowest_.end(), [](const Slow& a, const Slow& b) { return a.total > b.total; });

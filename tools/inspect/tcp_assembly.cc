@@ -65,7 +65,7 @@ void TcpAssembly::Take(const Segment& segment) {
   }
   const uint64_t position = PositionOf(first, half.next);
   const uint64_t end = position + segment.payload_bytes;
-  if (segment.has(tcp::kReset)) return Close(*connection);
+  if (segment.has(tcp::kReset)) return Close(*connection, from);
   if (segment.has(tcp::kFin) && !half.has_fin) {
     half.has_fin = true;
     half.fin = end;
@@ -247,11 +247,11 @@ void TcpAssembly::DropHeld(Half& half) {
   half.held.clear();
 }
 
-void TcpAssembly::Close(Connection& connection) {
+void TcpAssembly::Close(Connection& connection, size_t first) {
   for (size_t from = 0; from < 2; ++from) {
     while (!connection.halves[from].held.empty()) GiveUpHole(connection, from);
   }
-  for (size_t from = 0; from < 2; ++from) {
+  for (const size_t from : {first, 1 - first}) {
     Half& half = connection.halves[from];
     if (connection.state == State::kRelay && !half.is_closed) {
       tap_.OnClose(connection.id, DirectionOf(connection, from), now_);

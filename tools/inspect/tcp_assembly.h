@@ -94,7 +94,7 @@ class TcpAssembly {
   void Decide(Connection& connection, size_t from, std::span<const uint8_t> bytes);
   void Hold(Half& half, uint64_t position, std::span<const uint8_t> bytes, uint64_t end);
   void DropHeld(Half& half);
-  void Close(Connection& connection);
+  void Close(Connection& connection, size_t first = 0);
   void Remove(Connection& connection);
   Direction DirectionOf(const Connection& connection, size_t from) const {
     return from == connection.client ? Direction::kToServer : Direction::kToClient;

@@ -275,6 +275,56 @@ TEST(Connection, PutsTheSidesOfARequestTogetherWhicheverJoinedUnseen) {
   }
 }
 
+// What ended an exchange is what the trace says, and nothing else.
+class GoneSenderTest : public ConnectionTest {
+ protected:
+  GoneSenderTest() {
+    Up(ReceiveFrame(2) + StartFrame(kReq, 1, Id(5), {.body = "abc"}));
+    Down(HandedOn(kReq, 2, Id(5), "abc"));
+  }
+  const Exchange& Only() {
+    if (told_.exchanges().empty()) told_.EndAll();
+    EXPECT_EQ(told_.exchanges().size(), 1u);
+    return told_.exchanges()[0];
+  }
+};
+
+TEST_F(GoneSenderTest, LeavesOpenWhatTheServerClosedFirst) {
+  told_.Close(Direction::kToClient);
+  told_.Close(Direction::kToServer);
+  EXPECT_EQ(Only().end, "open");
+  EXPECT_FALSE(Only().may_have_run.has_value());
+}
+
+TEST_F(GoneSenderTest, IsLostWhereTheClientClosedFirst) {
+  told_.Close(Direction::kToServer);
+  told_.Close(Direction::kToClient);
+  EXPECT_EQ(Only().end, "sender_lost");
+  EXPECT_FALSE(Only().may_have_run.has_value());
+}
+
+TEST_F(GoneSenderTest, EndsAsTheServerTellsTheReceiverThen) {
+  Up(LeaveFrame(1, Id(1)));
+  EXPECT_THAT(told_.exchanges(), IsEmpty());
+  v1::Reset reset;
+  reset.mutable_status()->set_code(static_cast<uint32_t>(absl::StatusCode::kCancelled));
+  reset.mutable_status()->set_end("sender_lost");
+  reset.mutable_status()->set_message("gone");
+  reset.mutable_status()->set_may_have_run(true);
+  Down(FrameOf(FrameType::kReset, 2, Id(5), reset));
+  ASSERT_EQ(told_.exchanges().size(), 1u);
+  EXPECT_EQ(Only().end, "sender_lost");
+  EXPECT_EQ(Only().message, "gone");
+  EXPECT_EQ(Only().may_have_run, true);
+}
+
+TEST_F(GoneSenderTest, LeavesOpenWhatHadItsEndPerhapsInWhatWasLost) {
+  told_.Lose(3);
+  Up(LeaveFrame(1, Id(1)));
+  EXPECT_EQ(Only().end, "open");
+  EXPECT_TRUE(Only().has_missed);
+}
+
 // ---- Without the order between the directions: all that the client says is told first
 // --------------------------------
 
