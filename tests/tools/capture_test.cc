@@ -117,7 +117,7 @@ TEST(Pcapng, ADiskThatIsFullIsTold) {
   std::vector<absl::Status> told;
   auto writer = CreatePcapng("/dev/full", [&told](const absl::Status& status) { told.push_back(status); });
   ASSERT_TRUE(writer.ok());
-  for (ConnectionId id : {1, 2}) {
+  for (const ConnectionId id : {ConnectionId{1}, ConnectionId{2}}) {
     (*writer)->OnOpen({id, absl::UnixEpoch(), "", ""});
     (*writer)->OnTick(absl::UnixEpoch());
     ASSERT_EQ(told.size(), 1);  // at once, and once
