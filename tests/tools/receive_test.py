@@ -180,13 +180,15 @@ class Modes(RelayTest):
         self.assertEqual([sender.result().code for sender in senders], [OK] * 3)
 
     def test_wait_that_ends_the_work_is_no_failure(self):
-        worker = self.worker("jobs", "--echo", "--wait", "300ms")
-        self.assertEqual(self.send("jobs", body=b"x").code, OK)
+        sender = self.sender("jobs", "--data", "x")
+        worker = self.relay("receive", "jobs", "--echo", "--wait", "2s")
+        self.assertEqual(sender.result().code, OK)
         self.assertEqual(worker.wait(), OK)
 
     def test_wait_that_ends_before_the_count_is_a_failure(self):
-        worker = self.worker("jobs", "--echo", "--wait", "300ms", "--count", "2")
-        self.assertEqual(self.send("jobs", body=b"x").code, OK)
+        sender = self.sender("jobs", "--data", "x")
+        worker = self.relay("receive", "jobs", "--echo", "--wait", "2s", "--count", "2")
+        self.assertEqual(sender.result().code, OK)
         self.assertEqual(worker.wait(), DEADLINE_EXCEEDED)
 
     def test_quiet_says_nothing_of_requests_and_the_default_only_what_failed(self):
