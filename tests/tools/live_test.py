@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import time
 import unittest
 
 import harness
@@ -91,15 +92,22 @@ class LiveTest(RelayTest):
         result = during(observer, lambda: self.relay("bench", "raw", "--requests", str(REQUESTS), "--in-flight",
                                                      str(SENDERS), "--warm-up", "0", "--json").result())
         self.assertEqual(result.code, 0, result.err)
-        self.interrupt(relayd)  # it ends when the observer has all that it is owed
-        observer.wait()
-        shown = told = 0
-        with open(observer.path, "rb") as file:
-            for line in file:
-                shown += line.startswith(b'{"kind":"frame"')
-                told += json.loads(line)["frames"] if line.startswith(b'{"kind":"lost"') else 0
         # START of the request and of the answer, each read and written; and each JOIN, and the receivers' RECEIVE.
         passed = 4 * REQUESTS + 3 * SENDERS
+        shown = told = 0
+        give_up_at = time.monotonic() + harness.FAILURE_SECONDS
+        with open(observer.path, "rb") as file:
+            while shown + told < passed and time.monotonic() < give_up_at:
+                line = file.readline()
+                if not line.endswith(b"\n"):  # it is still being written
+                    file.seek(-len(line), os.SEEK_CUR)
+                    time.sleep(0.01)
+                    continue
+                shown += line.startswith(b'{"kind":"frame"')
+                told += json.loads(line)["frames"] if line.startswith(b'{"kind":"lost"') else 0
+            self.interrupt(relayd)
+            observer.wait()
+            self.assertNotRegex(file.read(), rb'"kind":"(frame|lost)"')
         seconds = json.loads(result.out)["seconds"]
         print(f"{passed:,} frames in {seconds:.2f} s, {passed / seconds:,.0f} a second: "
               f"{shown:,} shown, {told:,} told lost")
