@@ -55,7 +55,7 @@ class Stream::Io {
 
   uv_handle_t* base() { return reinterpret_cast<uv_handle_t*>(&poll_); }
 
-  // Once, first. 0 or what libuv says; then there is no handle to close.
+  // Once, first. 0 or -errno; then there is no handle to close.
   int Open(Address::Kind kind);
   void SetHandler(Handler* handler) { handler_ = handler; }
   void StartReading(bool with_more);
@@ -118,11 +118,12 @@ class Stream::Io {
 };
 
 int Stream::Io::Open(Address::Kind kind) {
-  if (const int result = uv_poll_init_socket(loop_.uv(), &poll_, socket_.fd()); result != 0) return result;
-  poll_.data = this;
   const int on = 1;
-  if (kind == Address::Kind::kTcp) ::setsockopt(socket_.fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  return 0;
+  if (kind == Address::Kind::kTcp && ::setsockopt(socket_.fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0) {
+    return -errno;
+  }
+  poll_.data = this;
+  return uv_poll_init_socket(loop_.uv(), &poll_, socket_.fd());
 }
 
 void Stream::Io::Watch() {

@@ -331,7 +331,7 @@ class WiresharkTest(RelayTest):
                 "relay.exchange").splitlines()]
 
         self.assertEqual(len(matching('relay.status == "UNAVAILABLE"')), 1)
-        self.assertEqual(len(matching('relay.end == "no_receiver" && !relay.may_have_run')), 1)
+        self.assertEqual(len(matching('relay.end == "no_receiver" && relay.may_have_run == 0')), 1)
         followed = matching(f"relay.request_id == {request}")
         self.assertTrue(followed)
         exchanges = {number for line in followed for number in line[1].split(b",")}

@@ -32,7 +32,7 @@ constexpr std::array kAll = {
     FieldInfo{"status", Kind::kText},
     FieldInfo{"code", Kind::kNumber},
     FieldInfo{"message", Kind::kText},
-    FieldInfo{"may_have_run", Kind::kBool},
+    FieldInfo{"may_have_run", Kind::kKnownBool},
     FieldInfo{"violations", Kind::kNumber},
 };
 

@@ -75,7 +75,7 @@ constexpr std::array kAll = {
     FieldInfo{"code", Kind::kNumber},
     FieldInfo{"message", Kind::kText},
     FieldInfo{"end", Kind::kText},
-    FieldInfo{"may_have_run", Kind::kBool},
+    FieldInfo{"may_have_run", Kind::kKnownBool},
     FieldInfo{"retry_after_ms", Kind::kNumber},
     FieldInfo{"requeue", Kind::kBool},
     FieldInfo{"window", Kind::kNumber},
@@ -104,14 +104,15 @@ Metadata MetadataOf(const Fields& fields) {
   return metadata;
 }
 
-// `field(name, make)` for each: `make()` gives the value, and is called only by who wants it.
+// `field(name, make)` for each: `make()` gives the value, and is called only by who wants it. `tells_run`: that the
+// status leaves may_have_run out means that it is false.
 template <typename Call>
-void VisitStatus(const v1::Status& status, Call& field) {
+void VisitStatus(const v1::Status& status, bool tells_run, Call& field) {
   field("status", [&] { return CodeName(status.code()); });
   field("code", [&] { return uint64_t{status.code()}; });
   if (!status.message().empty()) field("message", [&] { return status.message(); });
   if (!status.end().empty()) field("end", [&] { return status.end(); });
-  if (status.may_have_run()) field("may_have_run", [] { return true; });
+  if (tells_run || status.may_have_run()) field("may_have_run", [&] { return status.may_have_run(); });
   if (status.retry_after_ms() != 0) field("retry_after_ms", [&] { return uint64_t{status.retry_after_ms()}; });
 }
 
@@ -164,7 +165,7 @@ void VisitContent(const SeenFrame& frame, Call& field) {
       return;
     case FrameType::kLeave:
     case FrameType::kGoaway:
-      return VisitStatus(content.status, field);
+      return VisitStatus(content.status, /*tells_run=*/false, field);
     case FrameType::kReceive:
       if (content.receive.has_wait_ms()) field("wait_ms", [&] { return uint64_t{content.receive.wait_ms()}; });
       field("withdraw", [&] { return content.receive.withdraw(); });
@@ -175,14 +176,14 @@ void VisitContent(const SeenFrame& frame, Call& field) {
       field("body_bytes", [&] { return content.body_bytes; });
       return;
     case FrameType::kEnd:
-      VisitStatus(content.end.status(), field);
+      VisitStatus(content.end.status(), /*tells_run=*/false, field);
       if (content.end.metadata_size() > 0) field("metadata", [&] { return MetadataOf(content.end.metadata()); });
       return;
     case FrameType::kWindow:
       field("window", [&] { return content.window; });
       return;
     case FrameType::kReset:
-      VisitStatus(content.reset.status(), field);
+      VisitStatus(content.reset.status(), /*tells_run=*/frame.direction == Direction::kToClient, field);
       field("requeue", [&] { return content.reset.requeue(); });
       return;
     case FrameType::kObserve:

@@ -31,7 +31,13 @@ std::vector<Field> FieldsOf(const SeenFrame& frame);
 // One of them. Nothing where the frame does not have it.
 std::optional<Value> FieldOf(const SeenFrame& frame, std::string_view name);
 
-enum class FieldKind : uint8_t { kText, kNumber, kBool, kMetadata };
+enum class FieldKind : uint8_t {
+  kText,
+  kNumber,
+  kBool,       // false where it is left out
+  kKnownBool,  // not known where it is left out
+  kMetadata,
+};
 struct FieldInfo {
   std::string_view name;
   FieldKind kind;

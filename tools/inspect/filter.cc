@@ -254,10 +254,13 @@ class Parser {
       case FieldKind::kNumber:
         return NumberTest(name, op, value, op_at, value_at);
       case FieldKind::kBool:
+      case FieldKind::kKnownBool:
         if (value != "true" && value != "false") return Fail(value_at, absl::StrCat(name, " is true or false"));
         if (op != "==" && op != "!=") return Fail(op_at, absl::StrCat(name, " is true or false: == and != alone fit"));
-        return [name, want = (value == "true") == (op == "==")](const Lookup& lookup) {
-          return (TextIn(lookup, name).value_or("false") == "true") == want;
+        return [name, is_known = kind == FieldKind::kKnownBool,
+                want = (value == "true") == (op == "==")](const Lookup& lookup) {
+          const std::optional<std::string> text = TextIn(lookup, name);
+          return (text.has_value() || !is_known) && (text.value_or("false") == "true") == want;
         };
       case FieldKind::kText:
       case FieldKind::kMetadata:

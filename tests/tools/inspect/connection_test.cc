@@ -52,15 +52,9 @@ std::string StatusFrame(FrameType type, uint16_t slot, const proto::Uuid& id, ab
   return FrameOf(type, slot, id, reset);
 }
 
-// Slots 1 and 2 are joined, and WELCOME has come.
-class ConnectionTest : public testing::Test {
+class ToldTest : public testing::Test {
  protected:
-  ConnectionTest() {
-    told_.Up(std::string(proto::kPreface) + server::HelloFrame() + JoinFrame(1, Id(1), "jobs") +
-             JoinFrame(2, Id(2), "jobs"));
-    told_.Down(WelcomeFrame());
-    told_.Take();
-  }
+  explicit ToldTest(bool in_order = true) : told_(/*resync=*/false, /*from_start=*/true, in_order) {}
 
   std::vector<std::string> Up(const std::string& bytes) {
     told_.Up(bytes);
@@ -72,6 +66,17 @@ class ConnectionTest : public testing::Test {
   }
 
   Told told_;
+};
+
+// Slots 1 and 2 are joined, and WELCOME has come.
+class ConnectionTest : public ToldTest {
+ protected:
+  ConnectionTest() {
+    told_.Up(std::string(proto::kPreface) + server::HelloFrame() + JoinFrame(1, Id(1), "jobs") +
+             JoinFrame(2, Id(2), "jobs"));
+    told_.Down(WelcomeFrame());
+    told_.Take();
+  }
 };
 
 TEST_F(ConnectionTest, FindsNothingWrongWithAnExchange) {
@@ -325,26 +330,17 @@ TEST_F(GoneSenderTest, LeavesOpenWhatHadItsEndPerhapsInWhatWasLost) {
   EXPECT_TRUE(Only().has_missed);
 }
 
-// ---- Without the order between the directions: all that the client says is told first
-// --------------------------------
+// ---- Without the order between the directions: all that the client says is told first ------------------------------
 
-class UnorderedTest : public testing::Test {
+class UnorderedTest : public ToldTest {
  protected:
-  UnorderedTest() {
+  UnorderedTest() : ToldTest(/*in_order=*/false) {
     told_.Up(std::string(proto::kPreface) + server::HelloFrame());
     told_.Down(WelcomeFrame(65536, 131072));
     told_.Up(JoinFrame(1, Id(1), "jobs") + JoinFrame(2, Id(2), "jobs"));
     told_.Take();
   }
 
-  std::vector<std::string> Up(const std::string& bytes) {
-    told_.Up(bytes);
-    return told_.Take();
-  }
-  std::vector<std::string> Down(const std::string& bytes) {
-    told_.Down(bytes);
-    return told_.Take();
-  }
   // Of the exchanges, in the order in which they began.
   std::vector<std::string> Ends() {
     told_.EndAll();
@@ -352,8 +348,6 @@ class UnorderedTest : public testing::Test {
     for (const Exchange& exchange : told_.exchanges()) ends.push_back(exchange.end);
     return ends;
   }
-
-  Told told_{false, true, false};
 };
 
 TEST_F(UnorderedTest, EndsWhatWasSeenWholeAsItEnded) {

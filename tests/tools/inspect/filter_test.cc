@@ -53,6 +53,13 @@ TEST(Filter, ComparesTextNumbersAndTruth) {
   EXPECT_EQ(Count("late==true"), Count("late"));
   EXPECT_GT(Count("late"), 0u);
   EXPECT_EQ(Count("late") + Count("late==false"), Count("number>0"));
+  // The server says in each RESET what a client cannot know.
+  const size_t ran = Count("type==RESET && may_have_run==true");
+  const size_t ran_not = Count("type==RESET && may_have_run==false");
+  EXPECT_GT(ran, 0u);
+  EXPECT_GT(ran_not, 0u);
+  EXPECT_EQ(ran + ran_not, Count("type==RESET && direction==to_client"));
+  EXPECT_EQ(Count("may_have_run!=true"), ran_not);
 }
 
 TEST(Filter, NegatesAndGroups) {

@@ -45,14 +45,17 @@ function Writer:metadata(entries)
   end
 end
 
-function Writer:status(status)
+-- `tells_run`: that it leaves may_have_run out means that it is false.
+function Writer:status(status, tells_run)
   local code = status.code and status.code[1] or 0
   local name = CODES[code] or tostring(code)
   self.tree:add(f.status, name):set_generated()
   self:add("code", status.code, 0)
   self:add("message", status.message)
   self:add("end", status["end"])
-  if status.may_have_run and status.may_have_run[1] then self:add("may_have_run", status.may_have_run) end
+  if tells_run or status.may_have_run and status.may_have_run[1] then
+    self:add("may_have_run", status.may_have_run, false)
+  end
   if status.retry_after_ms and status.retry_after_ms[1] ~= 0 then self:add("retry_after_ms", status.retry_after_ms) end
   if code ~= 0 then
     local words = name .. (status["end"] and " " .. status["end"][1] or "")
@@ -100,7 +103,7 @@ function show.END(w, m)
 end
 
 function show.RESET(w, m)
-  w:status(m.status and m.status[1] or {})
+  w:status(m.status and m.status[1] or {}, not w.frame.to_server)
   w:add("requeue", m.requeue, false)
 end
 
