@@ -369,6 +369,13 @@ class WithoutTimes(Inspect):
             self.assertNotIn("total_us", exchange)
             self.assertFalse([line for line in seen if "late" in line or "violation" in line])
 
+    def test_a_damaged_head_is_the_servers_where_the_other_file_has_the_preface(self):
+        downs = self.downs[:4] + bytes([self.downs[4] ^ 64]) + self.downs[5:]  # the type of WELCOME
+        result = self.inspect(self.file("up", self.ups), self.file("down", downs), "--resync", "--json")
+        self.assertEqual(result.code, OK, result)
+        seen = [json.loads(line) for line in result.out.splitlines()]
+        self.assertEqual([line["end"] for line in seen if line["kind"] == "exchange"], ["completed"])
+
     def test_one_direction_leaves_the_end_open(self):
         (exchange,) = [line for line in self.shown("-", stdin=self.ups) if line["kind"] == "exchange"]
         self.assertEqual(exchange["end"], "open")

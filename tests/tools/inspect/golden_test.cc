@@ -161,6 +161,23 @@ TEST(Golden, SummaryHasNoTimeThatNothingTook) {
   EXPECT_NE(shown.find("1.06s  1.06s  1.06s"), std::string::npos) << shown;
 }
 
+// Both streams may stand still at the same time.
+TEST(Golden, SummaryIsOutOfCreditNoLongerThanTheExchangeTook) {
+  Exchange exchange;
+  exchange.began = absl::UnixEpoch();
+  exchange.ended = exchange.began + absl::Milliseconds(26);
+  exchange.end = "completed";
+  exchange.request_stream.stalled = absl::Milliseconds(20);
+  exchange.response_stream.stalled = absl::Milliseconds(8);
+  const auto make = [&exchange](Output& out) {
+    auto sink = std::make_unique<SummarySink>(Wide(160), false, out);
+    sink->OnExchange(exchange);
+    return sink;
+  };
+  const std::string shown = Shown(make, [](Tap&) {}, {160, false});
+  EXPECT_NE(shown.find("out of credit 20.0ms,"), std::string::npos) << shown;
+}
+
 // ---- Whether everything is in it ---------------------------------------------------------------------------------
 
 TEST(Golden, HasEveryTypeOfFrameThatTheProtocolHas) {
