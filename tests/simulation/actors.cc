@@ -86,13 +86,24 @@ void World::ActBusy(Link& link, Actor& actor) {
   const bool is_sender = actor.state == Actor::State::kSending;
   if (random_.OneIn(2)) Consume(link, actor);
   // Credit beyond what was taken, while the promise to the relay holds: never further than max_window_bytes.
+  const bool is_early = is_sender ? actor.received == 0 : !actor.has_responded;
   const uint64_t most_extra = limits_.max_window_bytes - limits_.initial_window_bytes;
-  if (actor.extra_given < most_extra && link.protocol->is_welcome() &&
-      random_.OneIn(is_sender && actor.received == 0 ? 2 : 8)) {
+  if (actor.extra_given < most_extra && link.protocol->is_welcome() && random_.OneIn(is_early ? 2 : 8)) {
     const uint64_t most = most_extra - actor.extra_given;
     const uint64_t extra = random_.Between(1, random_.OneIn(2) ? most : std::min<uint64_t>(most, 100));
     actor.extra_given += extra;
     link.protocol->Consumed(actor.slot, actor.exchange, extra);
+    const bool is_told = extra >= limits_.initial_window_bytes / 2;
+    if (is_told && random_.OneIn(3)) {
+      // Behind its WINDOW one that says less, which means nothing.
+      Collect(link);
+      char payload[sizeof(uint64_t)];
+      proto::StoreBig<uint64_t>(reinterpret_cast<uint8_t*>(payload),
+                                limits_.initial_window_bytes + random_.Below(extra));
+      const uint8_t of = is_sender ? proto::flag::kResponse : proto::flag::kRequest;
+      proto::AppendFrame(link.up, proto::FrameType::kWindow, of, actor.slot, actor.exchange,
+                         {payload, sizeof(payload)});
+    }
   }
   if (!is_sender && random_.OneIn(4)) {
     Collect(link);
@@ -102,7 +113,7 @@ void World::ActBusy(Link& link, Actor& actor) {
   }
   const bool may_give_back = !is_sender && !actor.has_responded;
   const bool is_behind = link.is_deaf || link.unsent > limits_.send_queue_mark_bytes;
-  if (may_give_back && random_.OneIn(link.is_leaving || is_behind ? 4 : 15)) {
+  if (may_give_back && random_.OneIn(link.is_leaving || is_behind || is_fickle_ ? 3 : 15)) {
     GiveBack(link, actor);
   } else if (random_.OneIn(100)) {
     Leave(link, actor);

@@ -16,10 +16,15 @@ using proto::kNilUuid;
 namespace flag = proto::flag;
 
 void World::ConnectWild(Link& link) {
-  link.observes = !has_wild_ || random_.OneIn(limits_.allow_observers ? 2 : 20);
+  link.observes = link.is_onlooker || random_.OneIn(20);
   link.up = proto::kPreface;
   if (random_.OneIn(20)) link.up[random_.Below(link.up.size())] = 'X';
   if (random_.OneIn(20)) return;  // and says nothing more for now
+  if (random_.OneIn(30)) {
+    // Too early, whether it is known or not.
+    const auto type = random_.OneIn(2) ? static_cast<FrameType>(99) : FrameType::kPing;
+    proto::AppendFrame(link.up, type, 0, 0, kNilUuid, std::string(proto::kPingBytes, 'p'));
+  }
   v1::Hello hello;
   hello.set_version(random_.OneIn(20) ? 2 : proto::kVersion);
   hello.set_observer(link.observes);
@@ -40,8 +45,8 @@ void World::ActWild(Link& link) {
     return;
   }
   if (random_.OneIn(40)) link.is_deaf = true;
-  if (link.observes && !(has_wild_ && random_.OneIn(20))) {
-    if (random_.OneIn(8)) return Observe(link);
+  if (link.is_onlooker || (link.observes && !random_.OneIn(20))) {
+    if (random_.OneIn(5)) return Observe(link);
     if (random_.OneIn(40)) return proto::AppendMessage(link.up, FrameType::kGoaway, 0, 0, kNilUuid, v1::Status());
     return proto::AppendFrame(link.up, FrameType::kPing, 0, 0, kNilUuid, std::string(proto::kPingBytes, 'o'));
   }
@@ -54,12 +59,17 @@ void World::ActWild(Link& link) {
 // One exchange up to a bound of it, or one step beyond: a request of its own, or the answer to one that it was handed.
 void World::Plot(Link& link) {
   if (link.joined_slots.empty()) return Babble(link);
-  const bool answers = !link.parts.empty() && link.parts.back().serves && !random_.OneIn(3);
+  const bool serves = !link.parts.empty() && link.parts.back().serves;
+  const bool answers = serves && !random_.OneIn(4);
   Link::Part part;
   if (answers) {
     part = link.parts.back();
+    if (random_.OneIn(2)) link.parts.pop_back();
   } else {
     part.slot = *std::next(link.joined_slots.begin(), static_cast<long>(random_.Below(link.joined_slots.size())));
+    if (!serves && random_.OneIn(2)) {
+      return proto::AppendFrame(link.up, FrameType::kReceive, 0, part.slot, kNilUuid, {});
+    }
     part.exchange = DrawId();
     RememberPart(link, part);
   }
@@ -68,13 +78,24 @@ void World::Plot(Link& link) {
     proto::AppendFrame(link.up, type, flags, part.slot, part.exchange, payload);
   };
   const uint64_t beyond = random_.Below(2);
-  const auto window = [&](uint64_t total) {
+  const uint8_t other_direction = answers ? flag::kRequest : flag::kResponse;
+  const auto window = [&](uint64_t total, uint8_t of) {
     char payload[sizeof(uint64_t)];
     proto::StoreBig<uint64_t>(reinterpret_cast<uint8_t*>(payload), total);
-    say(FrameType::kWindow, answers ? flag::kRequest : flag::kResponse, {payload, sizeof(payload)});
+    say(FrameType::kWindow, of, {payload, sizeof(payload)});
   };
-  if (!random_.OneIn(8)) say(FrameType::kStart, direction, std::string(proto::kStartBlockBytes, '\0'));
-  switch (random_.Below(6)) {
+  if (answers && random_.OneIn(2)) {
+    // What it grants before it answers may be kept back: only the most of it counts.
+    for (int i = 0; i < 2; ++i) window(limits_.initial_window_bytes + random_.Below(2000), other_direction);
+  }
+  std::string start(proto::kStartBlockBytes, '\0');
+  if (answers && random_.OneIn(8)) {
+    // Neither is the receiver's to say.
+    proto::StartBlock block({reinterpret_cast<uint8_t*>(start.data()), start.size()});
+    random_.OneIn(2) ? block.set_timeout_ms(1) : block.set_max_extension_ms(1);
+  }
+  if (!random_.OneIn(8)) say(FrameType::kStart, direction, start);
+  switch (random_.Below(7)) {
     case 0: {
       constexpr uint64_t kMost = 60000;
       uint64_t left = limits_.initial_window_bytes + beyond;
@@ -91,7 +112,7 @@ void World::Plot(Link& link) {
       say(FrameType::kEnd, direction, std::string(limits_.max_start_bytes + beyond, 'w'));
       break;
     case 2:
-      window(limits_.max_window_bytes + beyond);
+      window(limits_.max_window_bytes + beyond, other_direction);
       break;
     case 3:
       if (beyond == 1) say(FrameType::kStart, direction, std::string(proto::kStartBlockBytes, '\0'));
@@ -100,8 +121,13 @@ void World::Plot(Link& link) {
       say(FrameType::kEnd, direction, {});
       if (beyond == 1) say(FrameType::kChunk, direction, "w");
       break;
+    case 5:
+      // In the other side's name.
+      if (beyond == 1) say(FrameType::kStart, other_direction, std::string(proto::kStartBlockBytes, '\0'));
+      if (beyond == 0) window(limits_.initial_window_bytes + 100, direction);
+      break;
     default:
-      window(limits_.initial_window_bytes + random_.Below(100));
+      window(limits_.initial_window_bytes + random_.Below(100), other_direction);
       break;
   }
 }
@@ -157,7 +183,11 @@ void World::Babble(Link& link) {
     join.set_client_id(std::string(proto::BytesOf(random_.OneIn(200) ? kNilUuid : client)));
     join.set_channel_id(std::string(proto::BytesOf(channel)));
     if (random_.OneIn(10)) join.set_channel_name(is_of_others && !random_.OneIn(8) ? ChannelName(where) : "wild");
-    if (random_.OneIn(4)) join.set_key(std::string(random_.OneIn(40) ? 65 : 8, 'k'));
+    if (random_.OneIn(4)) {
+      std::string key(random_.OneIn(40) ? 65 : 8, 'k');
+      if (random_.OneIn(3)) key[random_.Below(key.size())] = 'l';
+      join.set_key(key);
+    }
     proto::AppendMessage(link.up, FrameType::kJoin, 0, slot, kNilUuid, join);
     return;
   }
@@ -201,8 +231,8 @@ void World::Babble(Link& link) {
   const bool floods = type == FrameType::kChunk && random_.OneIn(is_of_part ? 4 : 12);
   const std::string payload = floods ? std::string(60000, 'w') : WildPayload(type);
   const uint64_t times = floods ? random_.Between(2, 6) : 1;
-  // Those of a request's START more often, since nobody else has them.
-  const uint64_t bit = type == FrameType::kStart && random_.OneIn(2) ? random_.Between(3, 4) : random_.Below(8);
+  // Those that belong to few frames more often: of a request's START, and RECEIVE.
+  const uint64_t bit = random_.OneIn(2) ? random_.Between(3, 5) : random_.Below(8);
   if (odd == kFlag) flags = static_cast<uint8_t>(flags ^ (1u << bit));
   if (odd == kId) id = id == kNilUuid ? DrawId() : kNilUuid;
   const bool is_on_slot = has_slot != (odd == kSlot);
@@ -233,7 +263,7 @@ std::string World::WildPayload(FrameType type) {
       const auto about = [&](uint64_t bound) { return bound - 1 + random_.Below(3); };
       uint64_t head_bytes = random_.OneIn(4) ? 5 : 0;
       uint64_t body_bytes = random_.OneIn(20) ? kSizes[random_.Below(kSizes.size())] : random_.Below(50);
-      if (random_.OneIn(12)) head_bytes = about(limits_.max_start_bytes);
+      if (random_.OneIn(8)) head_bytes = about(limits_.max_start_bytes);
       if (random_.OneIn(20)) body_bytes = about(limits_.initial_window_bytes - proto::kChunkOverheadBytes);
       if (proto::kStartBlockBytes + head_bytes + body_bytes > limits_.max_payload_bytes) body_bytes = 0;
       const uint64_t missing = random_.OneIn(100) ? body_bytes + 1 : 0;
@@ -307,7 +337,7 @@ std::string World::WildPayload(FrameType type) {
         observe.set_request_id(std::string(proto::BytesOf(recent_ids_[random_.Below(recent_ids_.size())])));
       }
       if (random_.OneIn(30)) observe.set_request_id("short");
-      constexpr std::array<uint32_t, 3> kSnaps = {0, 100, UINT32_MAX};
+      constexpr std::array<uint32_t, 4> kSnaps = {0, 100, UINT32_MAX, UINT32_MAX};
       observe.set_snap_bytes(kSnaps[random_.Below(kSnaps.size())]);
       payload = observe.SerializeAsString();
       break;

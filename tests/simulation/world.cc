@@ -69,19 +69,20 @@ void World::DrawLimits() {
   limits_.heartbeat_misses = static_cast<uint32_t>(random_.Between(2, 3));
   limits_.hello_timeout = absl::Seconds(2);
   limits_.linger_bytes = random_.OneIn(2) ? random_.Between(1, 1000) : 256 * server::kKiB;
-  limits_.drain_timeout = absl::Milliseconds(static_cast<int64_t>(random_.Between(1, 5000)));
+  limits_.drain_timeout = absl::Milliseconds(static_cast<int64_t>(1 + random_.Scaled(5000)));
   if (random_.OneIn(4)) limits_.max_request_time = absl::Milliseconds(static_cast<int64_t>(random_.Between(1, 20000)));
 }
 
 void World::DrawLinks() {
   ids_collide_ = random_.OneIn(2);
   is_heavy_ = random_.OneIn(4);
+  is_fickle_ = random_.OneIn(6);
   constexpr size_t kSockets[] = {0, 0, 1000, 200000};
   socket_bytes_ = is_lagging_ ? 0 : kSockets[random_.Below(std::size(kSockets))];
   constexpr uint64_t kPatience[] = {20, 500, 6000};
   patience_ms_ = kPatience[random_.Below(std::size(kPatience))];
   loses_memory_ = random_.OneIn(16);
-  if (random_.OneIn(8)) drains_at_ = options_.events / 4 * 3 + random_.Below(options_.events / 4 + 1);
+  if (random_.OneIn(6)) drains_at_ = options_.events / 4 * 3 + random_.Below(options_.events / 4 + 1);
   weights_.assign(kChoices, 0);
   for (const Choice choice : {kUp, kDown, kTurn, kAct}) weights_[choice] = random_.Between(10, 60);
   if (is_crowded_) weights_[kUp] = weights_[kDown] = 2;
@@ -117,9 +118,10 @@ void World::DrawLinks() {
     links_.emplace_back(std::make_unique<Link>())->is_wild = true;
     wild_ids_.push_back(random_.Id());
   }
-  if (!has_wild_ && limits_.allow_observers) {
-    links_.emplace_back(std::make_unique<Link>())->is_wild = true;  // it only looks on
-    weights_[kWild] = random_.Between(1, 10);
+  if (limits_.allow_observers) {
+    Link& link = *links_.emplace_back(std::make_unique<Link>());
+    link.is_wild = link.is_onlooker = true;
+    if (!has_wild_) weights_[kWild] = random_.Between(1, 10);
   }
   for (const auto& link : links_) Connect(*link);
 }

@@ -84,11 +84,12 @@ class World {
     // Of requests that were sent and served, by slot: what is late of them must not fit another one.
     std::set<std::pair<uint16_t, proto::Uuid>> used_ids;
     bool is_wild = false;
-    bool observes = false;    // a wild one that said so, and says little else
-    bool is_open = true;      // the relay still holds it
-    bool is_stalled = false;  // nothing gets through for now
-    bool is_deaf = false;     // nothing gets to the client, who goes on talking
-    bool is_leaving = false;  // the client has said GOAWAY
+    bool observes = false;     // a wild one that said so, and says little else
+    bool is_onlooker = false;  // and nothing else, ever
+    bool is_open = true;       // the relay still holds it
+    bool is_stalled = false;   // nothing gets through for now
+    bool is_deaf = false;      // nothing gets to the client, who goes on talking
+    bool is_leaving = false;   // the client has said GOAWAY
     bool has_preface = false;
     bool is_away = false;       // the client connects again, but not at once
     bool has_eof = false;       // the relay sends nothing behind `down`
@@ -207,6 +208,7 @@ class World {
   bool is_in_turn_ = false;   // more is to come before the relay's turn ends
   bool is_crowded_ = false;   // a turn that carries much is soon too much for several who should read it
   bool is_lagging_ = false;   // what is written is read late, so that much is owed
+  bool is_fickle_ = false;    // receivers give back much of what they are handed
   bool is_heavy_ = false;     // many bodies are larger than a window
   size_t socket_bytes_ = 0;   // so much of what is on its way counts as sent
   uint64_t patience_ms_ = 0;  // the longest time that passes at once
