@@ -12,7 +12,7 @@ namespace {
 using Kind = FieldKind;
 
 constexpr std::array kAll = {
-    FieldInfo{"time", Kind::kText},
+    FieldInfo{"time", Kind::kTime},
     FieldInfo{"request", Kind::kText},
     FieldInfo{"channel", Kind::kText},
     FieldInfo{"channel_id", Kind::kText},
@@ -29,7 +29,7 @@ constexpr std::array kAll = {
     FieldInfo{"response_stalled_us", Kind::kNumber},
     FieldInfo{"timeout_ms", Kind::kNumber},
     FieldInfo{"end", Kind::kText},
-    FieldInfo{"status", Kind::kText},
+    FieldInfo{"status", Kind::kText, AllStatusNames},
     FieldInfo{"code", Kind::kNumber},
     FieldInfo{"message", Kind::kText},
     FieldInfo{"may_have_run", Kind::kKnownBool},

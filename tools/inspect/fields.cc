@@ -15,13 +15,67 @@ using proto::FrameType;
 namespace flag = proto::flag;
 using Kind = FieldKind;
 
+std::string_view SideName(Side side) { return side == Side::kSender ? "sender" : "receiver"; }
+
+std::string_view PayloadState(Payload::State state) {
+  switch (state) {
+    case Payload::State::kParsed:
+      return "parsed";
+    case Payload::State::kCut:
+      return "cut";
+    case Payload::State::kMalformed:
+      return "malformed";
+    case Payload::State::kBadStart:
+      return "bad_start";
+  }
+  return "";
+}
+
+// ---- What fields of few values can be ----
+
+template <typename Enum>
+std::vector<std::string> NamesOf(std::initializer_list<Enum> values, std::string_view (*name)(Enum)) {
+  std::vector<std::string> names;
+  for (const Enum value : values) names.emplace_back(name(value));
+  return names;
+}
+
+std::vector<std::string> AllDirections() { return NamesOf({Direction::kToServer, Direction::kToClient}, NameOf); }
+
+std::vector<std::string> AllSides() { return NamesOf({Side::kSender, Side::kReceiver}, SideName); }
+
+std::vector<std::string> AllPayloadStates() {
+  using State = Payload::State;
+  return NamesOf({State::kParsed, State::kCut, State::kMalformed, State::kBadStart}, PayloadState);
+}
+
+std::vector<std::string> AllMirrorKinds() {
+  using proto::MirrorKind;
+  return NamesOf({MirrorKind::kRead, MirrorKind::kWritten, MirrorKind::kOpened, MirrorKind::kEnded, MirrorKind::kLost},
+                 proto::NameOf);
+}
+
+std::vector<std::string> AllTypes() {
+  std::vector<std::string> names;
+  for (uint8_t type = 1; type <= proto::kLastFrameType; ++type) {
+    names.emplace_back(proto::NameOf(static_cast<FrameType>(type)));
+  }
+  return names;
+}
+
+std::vector<std::string> AllViolations() {
+  std::vector<std::string> names;
+  for (size_t rule = 1; rule < kRuleCount; ++rule) names.emplace_back(InfoOf(static_cast<Rule>(rule)).name);
+  return names;
+}
+
 constexpr std::array kAll = {
     FieldInfo{"number", Kind::kNumber},
-    FieldInfo{"time", Kind::kText},
+    FieldInfo{"time", Kind::kTime},
     FieldInfo{"connection", Kind::kNumber},
-    FieldInfo{"direction", Kind::kText},
+    FieldInfo{"direction", Kind::kText, AllDirections},
     FieldInfo{"offset", Kind::kNumber},
-    FieldInfo{"type", Kind::kText},
+    FieldInfo{"type", Kind::kText, AllTypes},
     FieldInfo{"type_number", Kind::kNumber},
     FieldInfo{"flags", Kind::kText},
     FieldInfo{"slot", Kind::kNumber},
@@ -32,17 +86,17 @@ constexpr std::array kAll = {
     FieldInfo{"channel", Kind::kText},
     FieldInfo{"channel_id", Kind::kText},
     FieldInfo{"client", Kind::kText},
-    FieldInfo{"side", Kind::kText},
+    FieldInfo{"side", Kind::kText, AllSides},
     FieldInfo{"begins", Kind::kBool},
     FieldInfo{"ends", Kind::kBool},
     FieldInfo{"late", Kind::kBool},
-    FieldInfo{"violation", Kind::kText},
+    FieldInfo{"violation", Kind::kText, AllViolations},
     FieldInfo{"rule", Kind::kText},
     FieldInfo{"section", Kind::kText},
     FieldInfo{"cost", Kind::kNumber},
     FieldInfo{"credit", Kind::kNumber},
     FieldInfo{"credit_left", Kind::kNumber},
-    FieldInfo{"payload", Kind::kText},
+    FieldInfo{"payload", Kind::kText, AllPayloadStates},
     FieldInfo{"version", Kind::kNumber},
     FieldInfo{"agent", Kind::kText},
     FieldInfo{"observer", Kind::kBool},
@@ -71,7 +125,7 @@ constexpr std::array kAll = {
     FieldInfo{"attempt", Kind::kNumber},
     FieldInfo{"start_bytes", Kind::kNumber},
     FieldInfo{"body_bytes", Kind::kNumber},
-    FieldInfo{"status", Kind::kText},
+    FieldInfo{"status", Kind::kText, AllStatusNames},
     FieldInfo{"code", Kind::kNumber},
     FieldInfo{"message", Kind::kText},
     FieldInfo{"end", Kind::kText},
@@ -85,7 +139,7 @@ constexpr std::array kAll = {
     FieldInfo{"observe_client", Kind::kText},
     FieldInfo{"observe_request", Kind::kText},
     FieldInfo{"snap_bytes", Kind::kNumber},
-    FieldInfo{"mirror_kind", Kind::kText},
+    FieldInfo{"mirror_kind", Kind::kText, AllMirrorKinds},
     FieldInfo{"mirror_connection", Kind::kNumber},
     FieldInfo{"mirror_lost", Kind::kNumber},
     FieldInfo{"mirror_type", Kind::kNumber},
@@ -213,20 +267,6 @@ void VisitContent(const SeenFrame& frame, Call& field) {
   }
 }
 
-std::string_view PayloadState(Payload::State state) {
-  switch (state) {
-    case Payload::State::kParsed:
-      return "parsed";
-    case Payload::State::kCut:
-      return "cut";
-    case Payload::State::kMalformed:
-      return "malformed";
-    case Payload::State::kBadStart:
-      return "bad_start";
-  }
-  return "";
-}
-
 template <typename Call>
 void Visit(const SeenFrame& frame, Call& field) {
   field("number", [&] { return frame.number; });
@@ -248,7 +288,7 @@ void Visit(const SeenFrame& frame, Call& field) {
   if (frame.channel != proto::kNilUuid) field("channel_id", [&] { return proto::ToString(frame.channel); });
   if (frame.client != proto::kNilUuid) field("client", [&] { return proto::ToString(frame.client); });
   if (frame.side != Side::kNone) {
-    field("side", [&] { return std::string(frame.side == Side::kSender ? "sender" : "receiver"); });
+    field("side", [&] { return std::string(SideName(frame.side)); });
   }
   if (frame.begins) field("begins", [] { return true; });
   if (frame.ends) field("ends", [] { return true; });
@@ -299,6 +339,14 @@ std::string TimeText(absl::Time at) { return absl::FormatTime("%Y-%m-%dT%H:%M:%E
 std::string_view NameOf(Direction direction) { return direction == Direction::kToServer ? "to_server" : "to_client"; }
 
 std::span<const FieldInfo> AllFields() { return kAll; }
+
+std::vector<std::string> AllStatusNames() {
+  std::vector<std::string> names;
+  for (uint32_t code = 0; code <= static_cast<uint32_t>(absl::StatusCode::kUnauthenticated); ++code) {
+    names.push_back(CodeName(code));
+  }
+  return names;
+}
 
 std::string TextOf(const Value& value) {
   if (const auto* const text = std::get_if<std::string>(&value)) return tools::Printable(*text, text->size());

@@ -33,6 +33,7 @@ std::optional<Value> FieldOf(const SeenFrame& frame, std::string_view name);
 
 enum class FieldKind : uint8_t {
   kText,
+  kTime,
   kNumber,
   kBool,       // false where it is left out
   kKnownBool,  // not known where it is left out
@@ -41,9 +42,13 @@ enum class FieldKind : uint8_t {
 struct FieldInfo {
   std::string_view name;
   FieldKind kind;
+  // Of one that has few values: all of them, but for numbers that this version does not know ("type 77", "code 99").
+  std::vector<std::string> (*values)() = nullptr;
 };
 // Every field that a frame can have.
 std::span<const FieldInfo> AllFields();
+
+std::vector<std::string> AllStatusNames();
 
 // As JSON.md writes them.
 std::string TimeText(absl::Time at);

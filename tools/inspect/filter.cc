@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "tools/inspect/exchange_fields.h"
 #include "tools/inspect/words.h"
 
@@ -42,17 +43,17 @@ std::vector<Fields> FieldsOf(Filter::Shown shown) {
   return fields;
 }
 
-std::optional<FieldKind> KindOf(std::string_view name, const std::vector<Fields>& among) {
+// Null where there is none of that name.
+const FieldInfo* Find(std::string_view name, const std::vector<Fields>& among) {
+  static constexpr FieldInfo kOfMetadata = {"metadata.KEY", FieldKind::kText};
   const bool has_metadata = among.front().data() == AllFields().data();
-  if (has_metadata && name.starts_with(kMetadataPrefix) && name.size() > kMetadataPrefix.size()) {
-    return FieldKind::kText;
-  }
+  if (has_metadata && name.starts_with(kMetadataPrefix) && name.size() > kMetadataPrefix.size()) return &kOfMetadata;
   for (const Fields fields : among) {
     for (const FieldInfo& field : fields) {
-      if (field.name == name) return field.kind;
+      if (field.name == name) return &field;
     }
   }
-  return std::nullopt;
+  return nullptr;
 }
 
 // How many letters would have to change.
@@ -70,26 +71,28 @@ size_t Distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-std::string NearestName(std::string_view name, const std::vector<Fields>& among) {
+// "; is it NAME?", where one of `names` is much like it.
+std::string Guess(std::string_view name, const std::vector<std::string>& names) {
   std::string nearest;
   size_t least = 3;
-  for (const Fields fields : among) {
-    for (const FieldInfo& field : fields) {
-      const size_t distance = Distance(name.substr(0, 64), field.name);
-      if (distance >= least) continue;
-      least = distance;
-      nearest = field.name;
-    }
+  for (const std::string& candidate : names) {
+    const size_t distance = Distance(name.substr(0, 64), candidate);
+    if (distance >= least) continue;
+    least = distance;
+    nearest = candidate;
   }
-  return nearest;
+  return nearest.empty() ? "" : absl::StrCat("; is it ", nearest, "?");
 }
 
 // A name that nothing shown has.
 Error UnknownName(size_t column, const std::string& name, Filter::Shown shown) {
   const std::vector<Fields> among = FieldsOf(shown);
-  if (!KindOf(name, FieldsOf(Filter::Shown::kBoth)).has_value()) {
-    const std::string nearest = NearestName(name, among);
-    return {column, absl::StrCat("no field '", name, "'", nearest.empty() ? "" : "; is it " + nearest + "?"), among};
+  if (Find(name, FieldsOf(Filter::Shown::kBoth)) == nullptr) {
+    std::vector<std::string> names;
+    for (const Fields fields : among) {
+      for (const FieldInfo& field : fields) names.emplace_back(field.name);
+    }
+    return {column, absl::StrCat("no field '", name, "'", Guess(name, names)), among};
   }
   const bool is_of_frames = shown == Filter::Shown::kExchanges;
   return {column,
@@ -113,11 +116,23 @@ std::optional<uint64_t> ParseNumber(std::string_view text) {
   return number * factor;
 }
 
-bool IsTypeName(std::string_view name) {
-  for (uint8_t type = 1; type <= proto::kLastFrameType; ++type) {
-    if (proto::NameOf(static_cast<proto::FrameType>(type)) == name) return true;
-  }
-  return name.starts_with("type ");
+// What is wrong with a value that the field never has; empty where nothing is.
+std::string FaultOf(const FieldInfo& field, const std::string& value) {
+  if (field.values == nullptr || value.starts_with("type ") || value.starts_with("code ")) return "";
+  const std::vector<std::string> values = field.values();
+  if (std::find(values.begin(), values.end(), value) != values.end()) return "";
+  const std::string name(field.name);
+  if (values.size() <= 5) return absl::StrCat(name, " is one of ", absl::StrJoin(values, ", "));
+  return absl::StrCat("no ", name, " '", value, "'", Guess(value, values));
+}
+
+// The beginning of a time as TimeText writes it, of a year at least.
+bool BeginsTime(std::string_view text) {
+  constexpr std::string_view kPattern = "dddd-dd-ddTdd:dd:dd.ddddddZ";
+  if (text.size() < 4 || text.size() > kPattern.size()) return false;
+  return std::equal(text.begin(), text.end(), kPattern.begin(), [](char c, char wanted) {
+    return wanted == 'd' ? std::isdigit(static_cast<unsigned char>(c)) != 0 : c == wanted;
+  });
 }
 
 std::optional<std::string> TextIn(const Lookup& lookup, std::string_view name) {
@@ -221,12 +236,12 @@ class Parser {
     while (at_ < text_.size() && IsNameCharacter(text_[at_])) ++at_;
     const std::string name(text_.substr(name_at, at_ - name_at));
     if (name.empty()) return Fail(name_at, "here the name of a field was expected");
-    const std::optional<FieldKind> kind = KindOf(name, FieldsOf(shown_));
-    if (!kind.has_value()) return Fail(UnknownName(name_at, name, shown_));
+    const FieldInfo* const field = Find(name, FieldsOf(shown_));
+    if (field == nullptr) return Fail(UnknownName(name_at, name, shown_));
     SkipSpace();
     const size_t op_at = at_;
     for (const std::string_view op : kOperators) {
-      if (Take(op)) return ParseValue(name, *kind, op, op_at);
+      if (Take(op)) return ParseValue(name, *field, op, op_at);
     }
     return [name](const Lookup& lookup) {
       const std::optional<std::string> value = TextIn(lookup, name);
@@ -234,7 +249,7 @@ class Parser {
     };
   }
 
-  Test ParseValue(const std::string& name, FieldKind kind, std::string_view op, size_t op_at) {
+  Test ParseValue(const std::string& name, const FieldInfo& field, std::string_view op, size_t op_at) {
     SkipSpace();
     const size_t value_at = at_;
     std::string value;
@@ -250,18 +265,20 @@ class Parser {
       while (at_ < text_.size() && IsNameCharacter(text_[at_])) value += text_[at_++];
       if (value.empty()) return Fail(value_at, absl::StrCat("here a value for ", name, " was expected"));
     }
-    switch (kind) {
+    switch (field.kind) {
       case FieldKind::kNumber:
         return NumberTest(name, op, value, op_at, value_at);
       case FieldKind::kBool:
       case FieldKind::kKnownBool:
         if (value != "true" && value != "false") return Fail(value_at, absl::StrCat(name, " is true or false"));
         if (op != "==" && op != "!=") return Fail(op_at, absl::StrCat(name, " is true or false: == and != alone fit"));
-        return [name, is_known = kind == FieldKind::kKnownBool,
+        return [name, is_known = field.kind == FieldKind::kKnownBool,
                 want = (value == "true") == (op == "==")](const Lookup& lookup) {
           const std::optional<std::string> text = TextIn(lookup, name);
           return (text.has_value() || !is_known) && (text.value_or("false") == "true") == want;
         };
+      case FieldKind::kTime:
+        return TimeTest(name, op, value, op_at, value_at);
       case FieldKind::kText:
       case FieldKind::kMetadata:
         break;
@@ -273,10 +290,23 @@ class Parser {
       };
     }
     if (op != "==" && op != "!=") return Fail(op_at, absl::StrCat(name, " is text: ==, != and ~ alone fit"));
-    if (name == "type" && !IsTypeName(value)) return Fail(value_at, absl::StrCat("no type of frames '", value, "'"));
+    if (const std::string fault = FaultOf(field, value); !fault.empty()) return Fail(value_at, fault);
     return [name, value, want = op == "=="](const Lookup& lookup) {
       const std::optional<std::string> text = TextIn(lookup, name);
       return (text.has_value() && SameText(*text, value)) == want;
+    };
+  }
+
+  // As exactly as `value` is written: what stands behind so many characters does not count.
+  Test TimeTest(const std::string& name, std::string_view op, const std::string& value, size_t op_at, size_t value_at) {
+    if (!BeginsTime(value)) {
+      return Fail(value_at, absl::StrCat(name, R"( is as "2026-01-31T23:59:59.000001Z", or the beginning of that)"));
+    }
+    if (op == "~") return Fail(op_at, absl::StrCat(name, " is a time: '~' does not fit"));
+    return [name, op, value](const Lookup& lookup) {
+      const std::optional<std::string> found = TextIn(lookup, name);
+      return found.has_value() &&
+             Compare(op, std::string_view(*found).substr(0, value.size()), std::string_view(value));
     };
   }
 

@@ -71,6 +71,33 @@ TEST(Filter, NegatesAndGroups) {
   EXPECT_EQ(Count("(type==PING || type==PONG) && slot==1"), 0u);
 }
 
+TEST(Filter, ComparesATimeAsExactlyAsItIsWritten) {
+  const size_t all = Count("number>0");
+  EXPECT_EQ(Count("time==\"2024-10-04\""), all);
+  EXPECT_EQ(Count("time<=\"2024-10-04T00:00\""), all);
+  EXPECT_EQ(Count("time>\"2024-10-04T00:00\""), 0u);
+  const size_t before = Count("time<\"2024-10-04T00:00:00.02\"");
+  EXPECT_GT(before, 0u);
+  EXPECT_LT(before, all);
+  EXPECT_EQ(Count("time>=\"2024-10-04T00:00:00.02\""), all - before);
+}
+
+TEST(Filter, RefusesValuesThatNoFieldHas) {
+  EXPECT_THAT(ErrorOf("direction==up"), HasSubstr("direction is one of to_server, to_client, at column 12"));
+  EXPECT_THAT(ErrorOf("side!=server"), HasSubstr("side is one of sender, receiver, at column 7"));
+  EXPECT_THAT(ErrorOf("status==CANCELED"), HasSubstr("no status 'CANCELED'; is it CANCELLED?, at column 9"));
+  EXPECT_THAT(ErrorOf("status==lost", Filter::Shown::kExchanges), HasSubstr("no status 'lost', at column 9"));
+  EXPECT_THAT(ErrorOf("violation==slot_bus"), HasSubstr("is it slot_busy?"));
+  EXPECT_THAT(ErrorOf("payload==broken"), HasSubstr("payload is one of parsed, cut, malformed, bad_start"));
+  EXPECT_THAT(ErrorOf("mirror_kind==read"), HasSubstr("mirror_kind is one of READ, WRITTEN"));
+  EXPECT_THAT(ErrorOf("time>noon"), HasSubstr("or the beginning of that, at column 6"));
+  EXPECT_THAT(ErrorOf("time>\"2026-1-01\""), HasSubstr("time is as"));
+  EXPECT_THAT(ErrorOf("time~\"2026\""), HasSubstr("'~' does not fit"));
+  // What a later version may have.
+  EXPECT_EQ(Count("type==\"type 77\""), 1u);
+  EXPECT_EQ(ErrorOf("status==\"code 99\""), "");
+}
+
 TEST(Filter, KnowsAnIdByItsShortFormAndMetadataByItsKey) {
   const std::string id = proto::ToString(SomeId(101));
   EXPECT_GT(Count("request==" + id), 5u);
@@ -91,7 +118,7 @@ TEST(Filter, ErrorsPointAtTheColumn) {
             "--filter: bytes is a number, as 4096 or 4K; 'many' is none, at column 7\n"
             "  bytes>many\n"
             "        ^");
-  EXPECT_EQ(ErrorOf("type==RESTE"), "--filter: no type of frames 'RESTE', at column 7\n  type==RESTE\n        ^");
+  EXPECT_EQ(ErrorOf("type==RESTE"), "--filter: no type 'RESTE'; is it RESET?, at column 7\n  type==RESTE\n        ^");
   EXPECT_EQ(ErrorOf("(late"), "--filter: this '(' is not closed, at column 1\n  (late\n  ^");
   EXPECT_EQ(ErrorOf("channel==\"jobs"),
             "--filter: this '\"' is not closed, at column 10\n  channel==\"jobs\n           ^");
