@@ -12,6 +12,7 @@
 #include "proto/frame.h"
 #include "recorder.h"
 #include "tools/inspect/packet.h"
+#include "tools/inspect/pcapng_writer.h"
 
 namespace relay::inspect {
 namespace {
@@ -179,7 +180,7 @@ TEST_F(AssemblyTest, FollowsMostConnections) {
     Take({wire.Make(Direction::kToServer, 0, proto::kPreface)});
     EXPECT_LE(assembly_.connections(), TcpAssembly::kMostConnections);
   }
-  EXPECT_EQ(recorder_.connections[1].to_server, std::string(proto::kPreface) + "[end]") << "silent for longest";
+  EXPECT_EQ(recorder_.connections[1].to_server, std::string(proto::kPreface) + "[gap 0][end]") << "silent for longest";
   EXPECT_EQ(recorder_.connections[2].to_server, proto::kPreface);
 }
 
@@ -213,6 +214,13 @@ TEST_F(AssemblyTest, NothingComesBehindTheEnd) {
   EXPECT_EQ(assembly_.held_bytes(), 0u);
 }
 
+TEST_F(AssemblyTest, AnEndBehindMoreThanAnyWindowIsAnEnd) {
+  Take(wire_.Handshake());
+  Say(0, proto::kPreface);
+  Take({wire_.Make(Direction::kToServer, 8 + kUnknownGapBytes, "", tcp::kFin | tcp::kAck)});
+  EXPECT_EQ(recorder_.only().to_server, std::string(proto::kPreface) + "[gap 0][end]");
+}
+
 TEST_F(AssemblyTest, AResetEndsBothSides) {
   Take(wire_.Handshake());
   Say(0, proto::kPreface);
@@ -234,7 +242,7 @@ TEST_F(AssemblyTest, PortsThatAreUsedAgainAreAnotherConnection) {
   Take({syn});
   Say(500000001, proto::kPreface);
   EXPECT_EQ(recorder_.connections.size(), 2u);
-  EXPECT_EQ(recorder_.connections[1].to_server, std::string(proto::kPreface) + "x[end]");
+  EXPECT_EQ(recorder_.connections[1].to_server, std::string(proto::kPreface) + "x[gap 0][end]");
   EXPECT_EQ(recorder_.connections[2].to_server, proto::kPreface);
 }
 

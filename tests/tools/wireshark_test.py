@@ -16,7 +16,7 @@ import xml.etree.ElementTree
 
 import conversation
 import harness
-from conversation import REQUEST, RESPONSE, chunk, id_of
+from conversation import NIL, REQUEST, RESPONSE, chunk, frame, id_of
 from harness import RelayTest
 from violations import BEGUN, BREAK_NOTHING, BREAKS, BREAKS_FROM_THE_START, DOWN, OPENS, REQ, UP
 
@@ -280,6 +280,20 @@ class WiresharkTest(RelayTest):
         inspected = self.compare(capture)
         self.assertEqual([it for it in inspected if "violation" in it], [])
 
+    def test_finds_what_stands_behind_gaps_that_a_capture_was_written_with(self):
+        def tell(capture):
+            capture.begin()
+            capture.say(OPENS)
+            for _ in range(10):
+                capture.lose(UP, 1 << 30)  # so many as a slow observer does not know
+                capture.say([(UP, conversation.ping())])
+
+        written = self.path("written.pcapng")
+        self.start([harness.RELAY, "inspect", self.make("gaps.pcap", tell), "--write", written, "--json"],
+                   stdout=subprocess.DEVNULL).result()
+        frames = self.compare(written)
+        self.assertEqual([it["type"] for it in frames].count("PING"), 10)
+
     def test_packets_that_were_cut_are_dissected_as_far_as_they_go(self):
         large = chunk(REQUEST, 1, REQ, bytes(50000))
 
@@ -294,6 +308,28 @@ class WiresharkTest(RelayTest):
                 for bytes_, captured in (cut, *rest):
                     capture.say_cut(UP, bytes_, captured)
                 capture.say([(UP, conversation.ping()), (DOWN, chunk(REQUEST, 1, id_of(6)))])
+            # Of each no more than the header, and behind it what it might have allowed.
+            client = id_of(3)
+            for (direction, control), allowed in (
+                    ((UP, conversation.join(3, client)), (
+                        (UP, conversation.start(REQUEST, 3, id_of(7)) + conversation.start(REQUEST, 4, id_of(8))),
+                        (UP, conversation.leave(3, client) + conversation.receive(3)))),
+                    ((UP, conversation.withdraw(1)), ((DOWN, conversation.withdraw(1)), (UP, conversation.receive(1)))),
+                    ((UP, conversation.leave(1, id_of(1), 1)), ((UP, conversation.receive(1)),)),
+                    ((DOWN, conversation.goaway(3)), ((DOWN, conversation.ping()),)),
+                    ((DOWN, conversation.window(REQUEST, 1, REQ, 100000)), (
+                        (UP, large + chunk(REQUEST, 1, REQ, bytes(40000))),))):
+                capture.begin()
+                capture.say([*OPENS, BEGUN])
+                capture.say_cut(direction, control, 24)
+                capture.say(allowed)
+            for hello, welcome in ((24, None), (None, 24)):
+                capture.begin()
+                capture.say_cut(UP, conversation.PREFACE, None)
+                capture.say_cut(UP, conversation.hello(f4=1), hello)
+                capture.say_cut(DOWN, conversation.welcome(window=100000), welcome)
+                capture.say([(UP, conversation.join(1, client) + frame(conversation.OBSERVE, 0, 0, NIL) +
+                              conversation.start(REQUEST, 1, REQ, bytes(60000)) + chunk(REQUEST, 1, REQ, bytes(20000)))])
 
         # The inspector names the packet in which a frame ends; tshark shows one that was cut where it begins.
         self.compare(self.make("cut.pcap", tell), has_times=False)

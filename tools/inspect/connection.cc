@@ -17,11 +17,13 @@ bool IsCode(uint32_t code, absl::StatusCode wanted) { return code == static_cast
 
 }  // namespace
 
-Connection::Connection(const Opening& opening, History& history, ChannelNames& names, OnAbandoned on_abandoned)
+Connection::Connection(const Opening& opening, History& history, ChannelNames& names, OnAbandoned on_abandoned,
+                       OnMissed on_missed)
     : id_(opening.connection),
       history_(history),
       names_(names),
       on_abandoned_(std::move(on_abandoned)),
+      on_missed_(std::move(on_missed)),
       in_order_(opening.in_order),
       sees_{opening.from_start, opening.from_start} {}
 
@@ -47,6 +49,20 @@ bool Connection::IsReadable(SeenFrame& frame) {
   return false;
 }
 
+bool Connection::IsUnderstood(SeenFrame& frame) {
+  if (frame.content->state == Payload::State::kCut) EndSight(frame.direction);
+  return IsReadable(frame);
+}
+
+void Connection::LoseSight(Direction direction) {
+  sees_[Index(direction)] = false;
+  ++losses_;
+  for (const auto& [number, slot] : slots_) {
+    if (slot.request != proto::kNilUuid) on_missed_(slot.channel, slot.request);
+  }
+  for (const auto& [channel, request] : std::exchange(begun_alone_, {})) on_missed_(channel, request);
+}
+
 void Connection::Judge(SeenFrame& frame) {
   frame.in_order = in_order_;
   if (!JudgeOrder(frame)) return;
@@ -59,7 +75,7 @@ void Connection::Judge(SeenFrame& frame) {
       return OnGoaway(frame);
     case FrameType::kObserve:
       if (!IsToServer(frame)) return Break(frame, Rule::kClientFrame);
-      if (!is_observer_) BreakIfSeen(frame, Rule::kObserverRole);
+      if (is_observer_ == false) BreakIfSeen(frame, Rule::kObserverRole);
       IsReadable(frame);
       return;
     case FrameType::kMirror:
@@ -112,6 +128,7 @@ void Connection::OnHello(SeenFrame& frame) {
   if (!IsToServer(frame)) return Break(frame, Rule::kClientFrame);
   if (std::exchange(has_hello_, true)) Break(frame, Rule::kSecondHello);
   if (frame.payload_bytes > kMaxHelloBytes) Break(frame, Rule::kHelloTooLarge);
+  if (frame.content->state == Payload::State::kCut) is_observer_.reset();
   if (!IsReadable(frame)) return;
   is_observer_ = frame.content->hello.observer();
   if (frame.content->hello.version() != proto::kVersion) Break(frame, Rule::kBadVersion);
@@ -120,7 +137,7 @@ void Connection::OnHello(SeenFrame& frame) {
 void Connection::OnWelcome(SeenFrame& frame) {
   if (IsToServer(frame)) return Break(frame, Rule::kServerFrame);
   if (has_welcome_) return Break(frame, Rule::kSecondWelcome);
-  if (!IsReadable(frame)) return;
+  if (!IsUnderstood(frame)) return;
   const v1::Welcome& welcome = frame.content->welcome;
   if (welcome.max_payload_bytes() < proto::kSmallestMaxPayloadBytes ||
       welcome.initial_window_bytes() < proto::kSmallestWindowBytes ||
@@ -143,7 +160,7 @@ void Connection::OnWelcome(SeenFrame& frame) {
 void Connection::OnGoaway(SeenFrame& frame) {
   const bool to_server = IsToServer(frame);
   (to_server ? client_leaves_ : server_leaves_) = true;
-  if (!IsReadable(frame)) return;
+  if (!IsUnderstood(frame)) return;
   const uint32_t code = frame.content->status.code();
   const bool is_fault = IsCode(code, absl::StatusCode::kInvalidArgument) ||
                         IsCode(code, absl::StatusCode::kUnimplemented) ||
@@ -159,16 +176,13 @@ void Connection::OnGoaway(SeenFrame& frame) {
 
 // ---- Slots ---------------------------------------------------------------------------------------------------------
 
-void Connection::Know(uint16_t number, const proto::Uuid& channel, const proto::Uuid& client) {
-  if (number == 0) return;
-  Slot& slot = SlotOf(number);
-  if (channel != proto::kNilUuid) slot.channel = channel;
-  if (client != proto::kNilUuid) slot.client = client;
-}
+void Connection::Know(uint16_t number, const proto::Uuid& channel) { SlotOf(number).channel = channel; }
 
 void Connection::JudgeSlot(SeenFrame& frame, Slot& slot) {
   const bool to_server = IsToServer(frame);
   const FrameType type = frame.type();
+  if (frame.channel != proto::kNilUuid) slot.channel = frame.channel;
+  if (frame.client != proto::kNilUuid) slot.client = frame.client;
   if (type == FrameType::kJoin) OnJoin(frame);
   frame.channel = slot.channel;
   frame.channel_name = names_.Find(slot.channel);
@@ -208,7 +222,8 @@ std::optional<Connection::Joined> Connection::ReadJoin(SeenFrame& frame) {
     return std::nullopt;
   };
   if (!IsToServer(frame)) return fail(Rule::kClientFrame);
-  if (is_observer_) Break(frame, Rule::kObserverRole);
+  if (is_observer_ == true) Break(frame, Rule::kObserverRole);
+  if (frame.content->state == Payload::State::kCut) return Joined{frame.channel, frame.client};
   if (!IsReadable(frame)) return std::nullopt;
   const v1::Join& join = frame.content->join;
   const auto client = proto::UuidFromBytes(join.client_id());
@@ -240,14 +255,16 @@ void Connection::OnJoin(SeenFrame& frame) {
 }
 
 void Connection::OnLeave(SeenFrame& frame, Slot& slot) {
+  const bool may_be_joined = slot.is_joined || !SeesAll();
+  if (may_be_joined && slot.client == proto::kNilUuid) slot.client = frame.header.id();
   const bool is_its_client = slot.client == frame.header.id();
-  if (!SeesAll() && slot.client == proto::kNilUuid) slot.client = frame.header.id();
   if (IsToServer(frame)) {
     if (SeesAll() && (!slot.is_joined || !is_its_client)) {
       frame.is_late = true;
       return;
     }
-    if (!IsReadable(frame)) return;
+    IsReadable(frame);
+    if (frame.content->state == Payload::State::kMalformed) return;
     Abandon(slot, /*has_left=*/true);
     slot.is_joined = false;
     slot.is_leaving = true;
@@ -264,7 +281,7 @@ void Connection::OnLeave(SeenFrame& frame, Slot& slot) {
 }
 
 void Connection::OnReceiveToServer(SeenFrame& frame, Slot& slot) {
-  if (!IsReadable(frame)) return;
+  if (!IsUnderstood(frame)) return;
   if (!frame.content->receive.withdraw()) return BeginReceive(frame, slot);
   if (slot.is_joined) {
     slot.is_withdrawing = true;
@@ -290,7 +307,7 @@ void Connection::BeginReceive(SeenFrame& frame, Slot& slot) {
 }
 
 void Connection::OnReceiveToClient(SeenFrame& frame, Slot& slot) {
-  if (!IsReadable(frame)) return;
+  if (!IsUnderstood(frame)) return;
   if (slot.is_leaving || (SeesAll() && !slot.is_joined && slot.is_taken_away)) {
     frame.is_late = true;
     return;

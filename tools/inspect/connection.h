@@ -17,6 +17,8 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "proto/frame.h"
@@ -32,19 +34,19 @@ class Connection {
   // An exchange that a slot had a part in and that no frame ended: its client has left, or nobody knows why.
   using OnAbandoned =
       std::function<void(const proto::Uuid& channel, const proto::Uuid& request, Side side, bool has_left)>;
+  // Of a live exchange frames may be missing.
+  using OnMissed = std::function<void(const proto::Uuid& channel, const proto::Uuid& request)>;
 
   // `history` and `names` are the decoder's, for all connections.
-  Connection(const Opening& opening, History& history, ChannelNames& names, OnAbandoned on_abandoned);
+  Connection(const Opening& opening, History& history, ChannelNames& names, OnAbandoned on_abandoned,
+             OnMissed on_missed);
 
   // Fills what is to be said of `frame` beyond its bytes. `content` is null where the type is not known.
   void Judge(SeenFrame& frame);
-  // As if it had joined: of a frame that a relay mirrored.
-  void Know(uint16_t slot, const proto::Uuid& channel, const proto::Uuid& client);
+  // As if its client had joined it.
+  void Know(uint16_t slot, const proto::Uuid& channel);
   // Bytes are missing: from here on nothing is broken that something missing may explain.
-  void LoseSight(Direction direction) {
-    sees_[Index(direction)] = false;
-    ++losses_;
-  }
+  void LoseSight(Direction direction);
   // Nothing more is to come of a direction, whatever is missing at its end.
   void EndSight(Direction direction) { sees_[Index(direction)] = false; }
   // Both directions are over.
@@ -129,7 +131,8 @@ class Connection {
   void LeaveAlone(SeenFrame& frame, Stays& stays);
   void StreamAlone(SeenFrame& frame, const Stays& stays, Part& part);
   void StartAlone(SeenFrame& frame, Said& said);
-  void AnswerAlone(SeenFrame& frame, Stay& stay);
+  void AnswerAlone(SeenFrame& frame, Part& part);
+  Part& PartOf(Stay& stay, const proto::Uuid& request);
   // The frame begins to wait, or a request.
   void OperateAlone(SeenFrame& frame, const Stays& stays);
 
@@ -146,6 +149,8 @@ class Connection {
   void Spend(SeenFrame& frame, Stream& stream);
   // False where the payload is not what its type wants.
   static bool IsReadable(SeenFrame& frame);
+  // The same of a frame that changes more than itself: of one that was cut, nobody knows what.
+  bool IsUnderstood(SeenFrame& frame);
   Stream& StreamOf(const SeenFrame& frame, Slot& slot) {
     return frame.header.has(proto::flag::kRequest) ? slot.request_stream : slot.response_stream;
   }
@@ -174,13 +179,14 @@ class Connection {
   History& history_;
   ChannelNames& names_;
   const OnAbandoned on_abandoned_;
+  const OnMissed on_missed_;
   const bool in_order_;       // both directions
   std::array<bool, 2> sees_;  // a direction from its first byte on
   uint64_t losses_ = 0;
 
   bool has_client_frame_ = false;
   bool has_hello_ = false;
-  bool is_observer_ = false;
+  std::optional<bool> is_observer_ = false;  // nothing where HELLO was cut
   bool has_server_frame_ = false;
   bool has_welcome_ = false;
   bool client_leaves_ = false;  // GOAWAY
@@ -193,7 +199,8 @@ class Connection {
   uint64_t max_window_bytes_ = UINT64_MAX;
   uint32_t max_start_bytes_ = UINT16_MAX;
   absl::flat_hash_map<uint16_t, Slot> slots_;
-  absl::flat_hash_map<uint16_t, Stays> stays_;  // instead, where the directions are not in order
+  absl::flat_hash_map<uint16_t, Stays> stays_;                    // instead, where the directions are not in order
+  std::vector<std::pair<proto::Uuid, proto::Uuid>> begun_alone_;  // there, since the last loss: channels and requests
   absl::flat_hash_map<proto::Uuid, uint16_t, proto::UuidHash> sending_;  // the slots of live requests
 };
 

@@ -39,14 +39,23 @@ void Connection::JudgeAlone(SeenFrame& frame) {
     case FrameType::kStart:
     case FrameType::kChunk:
     case FrameType::kEnd:
-      return StreamAlone(frame, stays, stay.parts[frame.header.id()]);
+      return StreamAlone(frame, stays, PartOf(stay, frame.header.id()));
     case FrameType::kWindow:
     case FrameType::kReset:
     case FrameType::kExtend:
-      return AnswerAlone(frame, stay);
+      IsReadable(frame);
+      if (frame.header.id() != proto::kNilUuid) return AnswerAlone(frame, PartOf(stay, frame.header.id()));
+      if (to_server) Break(frame, Rule::kNilReset);
+      return;
     default:
       return;
   }
+}
+
+Connection::Part& Connection::PartOf(Stay& stay, const proto::Uuid& request) {
+  const auto [found, is_new] = stay.parts.try_emplace(request);
+  if (is_new) begun_alone_.emplace_back(stay.channel, request);
+  return found->second;
 }
 
 void Connection::LeaveAlone(SeenFrame& frame, Stays& stays) {
@@ -123,15 +132,9 @@ void Connection::StartAlone(SeenFrame& frame, Said& said) {
   if (is_request && proto::StartCost(content.body_bytes) > window_bytes_) Break(frame, Rule::kWindowOverrun);
 }
 
-void Connection::AnswerAlone(SeenFrame& frame, Stay& stay) {
+void Connection::AnswerAlone(SeenFrame& frame, Part& part) {
   const bool to_server = IsToServer(frame);
   const bool is_reset = frame.is(FrameType::kReset);
-  IsReadable(frame);
-  if (frame.header.id() == proto::kNilUuid) {
-    if (to_server) Break(frame, Rule::kNilReset);
-    return;
-  }
-  Part& part = stay.parts[frame.header.id()];
   if (part.side == Side::kNone) {
     // A client that resets what it did not send was handed it.
     const bool by_receiver =

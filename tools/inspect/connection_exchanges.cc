@@ -80,7 +80,8 @@ void Connection::OnRequestToServer(SeenFrame& frame, Slot& slot) {
     if (slot.doing != Doing::kNothing) return Refuse(frame, Rule::kSlotBusy);
     if (client_leaves_) return Refuse(frame, Rule::kConnectionLeaving);
     const auto live = sending_.find(frame.header.id());
-    if (live != sending_.end() && slots_[live->second].channel == frame.channel) return Refuse(frame, Rule::kIdLive);
+    const bool is_live = live != sending_.end() && frame.channel != proto::kNilUuid;
+    if (is_live && slots_[live->second].channel == frame.channel) return Refuse(frame, Rule::kIdLive);
   }
   if (has_welcome_ && frame.content->start_bytes > max_start_bytes_) Break(frame, Rule::kStartTooLarge);
   BeginExchange(frame, slot, Doing::kSending);
@@ -195,7 +196,7 @@ void Connection::OnWindow(SeenFrame& frame, Slot& slot) {
   const Doing doing = frame.side == Side::kSender ? Doing::kSending : Doing::kReceiving;
   if (slot.request != frame.header.id() || slot.doing != doing) return OnForeign(frame, slot);
   frame.is_live = true;
-  if (!IsReadable(frame)) return;
+  if (!IsUnderstood(frame)) return;
   Stream& stream = StreamOf(frame, slot);
   const uint64_t window = frame.content->window;
   if (to_server && has_welcome_ && window > stream.cost && window - stream.cost > max_window_bytes_) {

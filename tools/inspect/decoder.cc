@@ -27,8 +27,11 @@ class Decoder::Half : public FrameReader::Handler {
   FrameReader& reader() { return reader_; }
   const Place& place() const { return place_; }
 
+  // Of the client on its slot, as far as the source knows it.
+  void Show(const RawFrame& raw, const proto::Uuid& channel, const proto::Uuid& client);
+
   void OnPreface(uint64_t) override { decoder_.sink_.OnPreface(place_); }
-  void OnRawFrame(const RawFrame& raw) override;
+  void OnRawFrame(const RawFrame& raw) override { Show(raw, proto::kNilUuid, proto::kNilUuid); }
   void OnDamage(const Damage& damage) override;
   void OnSkipped(const Skipped& skipped) override;
   void OnGap(uint64_t offset, uint64_t bytes) override;
@@ -44,10 +47,14 @@ class Decoder::Half : public FrameReader::Handler {
 
 struct Decoder::Open {
   Open(Decoder& decoder, const Opening& opening)
-      : state(opening, decoder.history_, decoder.names_,
-              [&decoder](const proto::Uuid& channel, const proto::Uuid& request, Side side, bool has_left) {
-                decoder.exchanges_.OnAbandoned(channel, request, side, has_left, decoder.last_at_);
-              }),
+      : state(
+            opening, decoder.history_, decoder.names_,
+            [&decoder](const proto::Uuid& channel, const proto::Uuid& request, Side side, bool has_left) {
+              decoder.exchanges_.OnAbandoned(channel, request, side, has_left, decoder.last_at_);
+            },
+            [&decoder](const proto::Uuid& channel, const proto::Uuid& request) {
+              decoder.exchanges_.OnMissed(channel, request);
+            }),
         to_server(decoder, *this, opening, Direction::kToServer),
         to_client(decoder, *this, opening, Direction::kToClient) {}
 
@@ -64,8 +71,10 @@ Decoder::Half::Half(Decoder& decoder, Open& open, const Opening& opening, Direct
       place_{opening.connection, direction, opening.at},
       reader_(direction, opening.from_start, decoder.resync_, *this) {}
 
-void Decoder::Half::OnRawFrame(const RawFrame& raw) {
+void Decoder::Half::Show(const RawFrame& raw, const proto::Uuid& channel, const proto::Uuid& client) {
   SeenFrame frame;
+  frame.channel = channel;
+  frame.client = client;
   frame.connection = place_.connection;
   frame.direction = place_.direction;
   frame.at = place_.at;
@@ -151,17 +160,16 @@ void Decoder::OnFrame(const CutFrame& cut) {
   bytes.insert(bytes.end(), cut.payload.begin(), cut.payload.end());
   const auto payload_bytes = proto::LoadBig<uint32_t>(bytes.data());
   const size_t kept = std::min<size_t>(cut.payload.size(), payload_bytes);
-  open.state.Know(proto::LoadBig<uint16_t>(bytes.data() + 6), cut.channel, cut.client);
   open.half(cut.direction).Finish(cut.at);
   const std::span<uint8_t> all(bytes);
   open.half(cut.direction)
-      .OnRawFrame({0, all.first(proto::kHeaderBytes), all.subspan(proto::kHeaderBytes, kept), payload_bytes});
+      .Show({0, all.first(proto::kHeaderBytes), all.subspan(proto::kHeaderBytes, kept), payload_bytes}, cut.channel,
+            cut.client);
 }
 
 void Decoder::OnLost(uint64_t frames, absl::Time at) {
   GoTo(at);
   totals_.lost_frames += frames;
-  exchanges_.OnLost();
   for (auto& [id, open] : open_) {
     for (const Direction direction : {Direction::kToServer, Direction::kToClient}) open->state.LoseSight(direction);
   }
@@ -201,7 +209,7 @@ void Decoder::Show(Open& open, SeenFrame& frame) {
 void Decoder::FindChannel(Open& open, SeenFrame& frame) {
   frame.channel = exchanges_.ChannelOf(frame.request());
   frame.channel_name = names_.Find(frame.channel);
-  if (frame.in_order) open.state.Know(frame.header.slot(), frame.channel, proto::kNilUuid);
+  if (frame.in_order) open.state.Know(frame.header.slot(), frame.channel);
 }
 
 absl::Status Decoder::Finish() {

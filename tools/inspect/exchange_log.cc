@@ -209,9 +209,13 @@ void ExchangeLog::OnAbandoned(const proto::Uuid& channel, const proto::Uuid& req
   End(exchange, at);
 }
 
-void ExchangeLog::OnLost() {
-  for (const auto& [request, exchanges] : live_) {
-    for (const std::unique_ptr<Live>& exchange : exchanges) exchange->has_missed = true;
+void ExchangeLog::OnMissed(const proto::Uuid& channel, const proto::Uuid& request) {
+  Live* const exchange = Find(channel, request);
+  if (exchange == nullptr) return;
+  exchange->has_missed = true;
+  for (Exchange::Stream* const stream : {&exchange->request_stream, &exchange->response_stream}) {
+    // Nobody knows until when it stood.
+    if (!stream->stalls.empty() && stream->stalls.back().to == absl::InfiniteFuture()) stream->stalls.pop_back();
   }
 }
 

@@ -27,8 +27,8 @@ class ExchangeLog {
   proto::Uuid ChannelOf(const proto::Uuid& request) const;
   // A side has gone without a frame that ends the exchange; `has_left` where the trace says that it went.
   void OnAbandoned(const proto::Uuid& channel, const proto::Uuid& request, Side side, bool has_left, absl::Time at);
-  // Frames of any exchange may be missing.
-  void OnLost();
+  // Frames of it may be missing.
+  void OnMissed(const proto::Uuid& channel, const proto::Uuid& request);
   // What is still live is told as open. Where the directions are not in order all is told here: until then another end
   // may come, and the server's, which comes last, is the one that was.
   void Finish(absl::Time at);

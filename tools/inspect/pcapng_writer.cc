@@ -99,9 +99,9 @@ class PcapngWriter : public Tap {
     WriteBytes(piece.connection, piece.direction, piece.at, piece.bytes, piece.bytes.size());
   }
 
-  void OnGap(ConnectionId id, Direction direction, absl::Time, uint64_t bytes) override {
+  void OnGap(ConnectionId id, Direction direction, absl::Time at, uint64_t bytes) override {
     if (Connection* const connection = Find(id)) {
-      connection->next[Index(direction)] += bytes == 0 ? kUnknownGapBytes : static_cast<uint32_t>(bytes);
+      Skip(*connection, direction, at, bytes == 0 ? kUnknownGapBytes : static_cast<uint32_t>(bytes));
     }
   }
 
@@ -139,10 +139,19 @@ class PcapngWriter : public Tap {
   };
 
   static size_t Index(Direction direction) { return direction == Direction::kToServer ? 0 : 1; }
+  static Direction Opposite(Direction direction) {
+    return direction == Direction::kToServer ? Direction::kToClient : Direction::kToServer;
+  }
 
   Connection* Find(ConnectionId id) {
     const auto found = connections_.find(id);
     return found == connections_.end() ? nullptr : &found->second;
+  }
+
+  // The other side has what nobody saw: readers take what is half of all numbers ahead of its ACK for something old.
+  void Skip(Connection& connection, Direction direction, absl::Time at, uint32_t bytes) {
+    connection.next[Index(direction)] += bytes;
+    WriteSegment(connection, Opposite(direction), tcp::kAck, at, {}, 0);
   }
 
   // `all_bytes` passed, of which the first are known.
@@ -153,7 +162,7 @@ class PcapngWriter : public Tap {
     const size_t index = Index(direction);
     if (connection->losses[index] != losses_) {
       connection->losses[index] = losses_;
-      connection->next[index] += kUnknownGapBytes;
+      Skip(*connection, direction, at, kUnknownGapBytes);
     }
     while (all_bytes > 0) {
       const auto bytes = static_cast<size_t>(std::min<uint64_t>(all_bytes, kMostSegmentBytes));

@@ -19,6 +19,7 @@ constexpr size_t kTimeColumns = 6;
 
 constexpr size_t kCountColumns = 7;
 constexpr size_t kRateColumns = 6;
+constexpr size_t kBytesColumns = 6;
 constexpr std::array kPercentiles = {std::pair(0.5, "p50"), std::pair(0.9, "p90"), std::pair(0.99, "p99")};
 
 // Of those that there is room for.
@@ -75,6 +76,7 @@ void SummarySink::OnExchange(const Exchange& exchange) {
   if (exchange.queue_wait.has_value()) row.queue_wait.Add(*exchange.queue_wait);
   row.request_bytes += exchange.request_stream.body_bytes;
   row.response_bytes += exchange.response_stream.body_bytes;
+  row.has_missed |= exchange.has_missed;
   std::string end = EndWords(exchange);
   if (row.ends.size() >= kMostEnds && !row.ends.contains(end)) end = "(others)";
   ++row.ends[end];
@@ -118,7 +120,7 @@ std::string SummarySink::Text() const {
   }
   groups.erase(groups.find_last_not_of(' ') + 1);
   text += style.Dim(groups) + "\n";
-  if (is_wide) head += "  " + FitLeft("sent", 5) + " " + FitLeft("back", 5);
+  if (is_wide) head += " " + FitLeft("sent", kBytesColumns) + " " + FitLeft("back", kBytesColumns);
   text += style.Dim(head) + "\n";
   for (const auto& [key, row] : rows_) {
     std::string line =
@@ -126,7 +128,9 @@ std::string SummarySink::Text() const {
     if (has_rate) line += " " + FitLeft(Rate(row.count, time), kRateColumns);
     line += Percentiles(row.queue_wait, options_.width) + Percentiles(row.total, options_.width);
     if (is_wide) {
-      line += "  " + FitLeft(CompactBytes(row.request_bytes), 5) + " " + FitLeft(CompactBytes(row.response_bytes), 5);
+      for (const uint64_t bytes : {row.request_bytes, row.response_bytes}) {
+        line += " " + FitLeft(absl::StrCat(row.has_missed ? ">" : "", CompactBytes(bytes)), kBytesColumns);
+      }
     }
     text += line + "\n";
     size_t column = 0;

@@ -57,6 +57,7 @@ class SummarySink : public Sink {
     Times total;
     uint64_t request_bytes = 0;
     uint64_t response_bytes = 0;
+    bool has_missed = false;  // frames of some: there were more bytes
     std::map<std::string, uint64_t> ends;
   };
   struct Slow {

@@ -69,6 +69,7 @@ void TcpAssembly::Take(const Segment& segment) {
   if (segment.has(tcp::kFin) && !half.has_fin) {
     half.has_fin = true;
     half.fin = end;
+    if (position >= half.next + kUnknownGapBytes) SkipTo(*connection, from, position);
   }
   if (segment.payload_bytes > 0) Take(*connection, from, position, segment.payload, end);
   if (connection->state == State::kOther) return;
@@ -117,14 +118,7 @@ void TcpAssembly::Take(Connection& connection, size_t from, uint64_t position, s
                        uint64_t end) {
   Half& half = connection.halves[from];
   if (end <= half.next || half.is_closed) return;  // sent again
-  if (position >= half.next + kUnknownGapBytes) {
-    // No window reaches so far. Whatever was held lies before it.
-    while (!half.held.empty()) GiveUpHole(connection, from);
-    if (connection.state == State::kRelay) {
-      tap_.OnGap(connection.id, DirectionOf(connection, from), now_, 0);
-    }
-    half.next = position;
-  }
+  if (position >= half.next + kUnknownGapBytes) SkipTo(connection, from, position);
   if (position > half.next) {
     if (half.held.empty()) half.hole_since = packets_;
     Hold(half, position, bytes, end);
@@ -162,6 +156,13 @@ void TcpAssembly::TellHeld(Connection& connection, size_t from) {
     const size_t told_before = std::min<uint64_t>(held.bytes.size(), half.next - node.key());
     Tell(connection, from, std::span(held.bytes).subspan(told_before), held.end);
   }
+}
+
+void TcpAssembly::SkipTo(Connection& connection, size_t from, uint64_t position) {
+  Half& half = connection.halves[from];
+  while (!half.held.empty()) GiveUpHole(connection, from);
+  if (connection.state == State::kRelay) tap_.OnGap(connection.id, DirectionOf(connection, from), now_, 0);
+  half.next = position;
 }
 
 void TcpAssembly::GiveUpHole(Connection& connection, size_t from) {
@@ -262,7 +263,10 @@ void TcpAssembly::Close(Connection& connection, size_t first) {
 }
 
 void TcpAssembly::Remove(Connection& connection) {
-  if (connection.state != State::kOver) Close(connection);
+  for (size_t from = 0; from < 2 && connection.state == State::kRelay; ++from) {
+    if (!connection.halves[from].is_closed) SkipTo(connection, from, connection.halves[from].next);
+  }
+  if (connection.state != State::kOver) Close(connection, 0);
   by_use_.erase(connection.place);
   const Key key = connection.key;
   connections_.erase(key);

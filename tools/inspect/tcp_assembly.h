@@ -87,6 +87,8 @@ class TcpAssembly {
   // Tells bytes that stand at `next`, and a gap up to `end`.
   void Tell(Connection& connection, size_t from, std::span<const uint8_t> bytes, uint64_t end);
   void TellHeld(Connection& connection, size_t from);
+  // Nobody knows how much passed before `position`, which no window reaches.
+  void SkipTo(Connection& connection, size_t from, uint64_t position);
   // The hole before what is held is a gap.
   void GiveUpHole(Connection& connection, size_t from);
   void GiveUpOldHoles(Connection& connection);
@@ -94,7 +96,8 @@ class TcpAssembly {
   void Decide(Connection& connection, size_t from, std::span<const uint8_t> bytes);
   void Hold(Half& half, uint64_t position, std::span<const uint8_t> bytes, uint64_t end);
   void DropHeld(Half& half);
-  void Close(Connection& connection, size_t first = 0);
+  void Close(Connection& connection, size_t first);
+  // Where its end was not seen, nobody knows what else passed.
   void Remove(Connection& connection);
   Direction DirectionOf(const Connection& connection, size_t from) const {
     return from == connection.client ? Direction::kToServer : Direction::kToClient;

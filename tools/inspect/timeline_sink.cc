@@ -126,8 +126,10 @@ void Drawing::Stream(std::string_view label, const Exchange::Stream& stream) {
     const auto height = static_cast<size_t>(7.0 * static_cast<double>(bytes[i]) / static_cast<double>(most));
     cells[i] = kHeights[height];
   }
+  const std::string bytes_text = CompactBytes(stream.body_bytes);
+  const std::string frames_text = absl::StrCat(stream.frames, stream.frames == 1 ? " frame" : " frames");
   Row(label, cells, colour_,
-      absl::StrCat(CompactBytes(stream.body_bytes), " in ", stream.frames, stream.frames == 1 ? " frame" : " frames"));
+      exchange_.has_missed ? absl::StrCat("at least ", bytes_text) : absl::StrCat(bytes_text, " in ", frames_text));
 }
 
 void Drawing::Stalls(const Exchange::Stream& stream) {
@@ -136,9 +138,10 @@ void Drawing::Stalls(const Exchange::Stream& stream) {
   for (const Exchange::Stall& stall : stream.stalls) {
     for (size_t i = ColumnOf(stall.from); i <= ColumnOf(stall.to); ++i) cells[i] = kLight;
   }
+  const std::string time_text = CompactTime(stream.stalled);
+  const auto percent = static_cast<int>(100 * absl::FDivDuration(stream.stalled, total_) + 0.5);
   Row("  out of credit", cells, "31",
-      absl::StrCat(CompactTime(stream.stalled), ", ",
-                   static_cast<int>(100 * absl::FDivDuration(stream.stalled, total_) + 0.5), "% of all"));
+      exchange_.has_missed ? absl::StrCat("at least ", time_text) : absl::StrCat(time_text, ", ", percent, "% of all"));
 }
 
 void Drawing::Attempts() {

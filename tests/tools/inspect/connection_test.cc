@@ -408,6 +408,35 @@ TEST_F(UnorderedTest, SaysNothingThatNeedsBothDirections) {
               ElementsAre("START", "START", "RECEIVE", "RESET"));
 }
 
+// Nobody knows what the frames that were cut have said.
+TEST_F(ConnectionTest, BlamesNobodyForWhatWasCut) {
+  told_.Cut(Direction::kToServer, JoinFrame(3, Id(3), "jobs"));
+  EXPECT_THAT(Up(StartFrame(kReq, 3, Id(5)) + EndFrame(kReq, 3, Id(5))), ElementsAre("JOIN", "START", "END"));
+  EXPECT_THAT(Up(StartFrame(kReq, 4, Id(5))), ElementsAre("START !slot_not_joined")) << "what was cut joined one slot";
+  EXPECT_THAT(Up(LeaveFrame(3, Id(3)) + ReceiveFrame(3)), ElementsAre("LEAVE", "RECEIVE !slot_not_joined"));
+  told_.Cut(Direction::kToServer, ReceiveFrame(2, 1000));
+  EXPECT_THAT(Down(HandedOn(kReq, 2, Id(6))), ElementsAre("RECEIVE", "START"));
+}
+
+TEST_F(ConnectionTest, BlamesNobodyForAWindowThatWasCut) {
+  Up(StartFrame(kReq, 1, Id(5)));
+  told_.Cut(Direction::kToClient, WindowFrame(kReq, 1, Id(5), 100000));
+  EXPECT_THAT(Up(ChunkFrame(kReq, 1, Id(5), std::string(65000, 'x')) + ChunkFrame(kReq, 1, Id(5), "abc")),
+              ElementsAre("WINDOW", "CHUNK", "CHUNK"));
+  told_.EndAll();
+  EXPECT_FALSE(told_.exchanges()[0].has_missed) << "the sizes of bodies are known";
+}
+
+TEST_F(ConnectionTest, KnowsWhichExchangesMayHaveMissedFrames) {
+  Up(StartFrame(kReq, 1, Id(5)));
+  told_.Gap(Direction::kToServer, 100);
+  Up(LeaveFrame(1, Id(1)) + StartFrame(kReq, 2, Id(6)));
+  told_.EndAll();
+  ASSERT_EQ(told_.exchanges().size(), 2u);
+  EXPECT_TRUE(told_.exchanges()[0].has_missed);
+  EXPECT_FALSE(told_.exchanges()[1].has_missed);
+}
+
 TEST_F(ConnectionTest, BlamesNobodyBehindWhatWasLost) {
   Up(StartFrame(kReq, 1, Id(5)));
   told_.Lose(3);

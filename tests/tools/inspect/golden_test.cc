@@ -178,6 +178,30 @@ TEST(Golden, SummaryIsOutOfCreditNoLongerThanTheExchangeTook) {
   EXPECT_NE(shown.find("out of credit 20.0ms,"), std::string::npos) << shown;
 }
 
+TEST(Golden, SaysNoMoreOfBodiesThanWasSeen) {
+  Exchange exchange;
+  exchange.began = absl::UnixEpoch();
+  exchange.ended = exchange.began + absl::Milliseconds(20);
+  exchange.end = "completed";
+  exchange.has_missed = true;
+  Exchange::Stream& stream = exchange.request_stream;
+  stream.first = stream.last = exchange.began;
+  stream.body_bytes = 3000;
+  stream.frames = 2;
+  stream.stalls.push_back({exchange.began, exchange.began + absl::Milliseconds(5)});
+  stream.stalled = absl::Milliseconds(5);
+  const std::string timeline = DrawTimeline(exchange, 100, Style());
+  EXPECT_NE(timeline.find(" at least 2.9K\n"), std::string::npos) << timeline;
+  EXPECT_NE(timeline.find(" at least 5.00ms\n"), std::string::npos) << timeline;
+  const auto make = [&exchange](Output& out) {
+    auto sink = std::make_unique<SummarySink>(Wide(100), false, out);
+    sink->OnExchange(exchange);
+    return sink;
+  };
+  const std::string summary = Shown(make, [](Tap&) {}, {100, false});
+  EXPECT_NE(summary.find("  >2.9K     >0\n"), std::string::npos) << summary;
+}
+
 // ---- Whether everything is in it ---------------------------------------------------------------------------------
 
 TEST(Golden, HasEveryTypeOfFrameThatTheProtocolHas) {

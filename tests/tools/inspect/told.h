@@ -30,6 +30,11 @@ class Told : public Sink {
   void Up(std::string_view bytes) { Tell(Direction::kToServer, bytes); }
   void Down(std::string_view bytes) { Tell(Direction::kToClient, bytes); }
   void Gap(Direction direction, uint64_t bytes) { decoder_.OnGap(1, direction, at_, bytes); }
+  // A frame of which no more than the header was captured.
+  void Cut(Direction direction, std::string_view frame) {
+    Tell(direction, frame.substr(0, proto::kHeaderBytes));
+    Gap(direction, frame.size() - proto::kHeaderBytes);
+  }
   void Close(Direction direction) { decoder_.OnClose(1, direction, at_); }
   void EndAll() { EXPECT_TRUE(decoder_.Finish().ok()); }
   void Lose(uint64_t frames) { decoder_.OnLost(frames, at_); }

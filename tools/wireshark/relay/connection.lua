@@ -56,6 +56,12 @@ local function is_readable(frame)
   return frame.state == "parsed"
 end
 
+-- The same of a frame that changes more than itself: of one that was cut, nobody knows what.
+function Connection:is_understood(frame)
+  if frame.state == "cut" then self:lose_sight(frame.to_server) end
+  return is_readable(frame)
+end
+
 function Connection:slot(number)
   local slot = self.slots[number]
   if not slot then
@@ -121,6 +127,7 @@ function Connection:on_hello(frame)
   if self.has_hello then break_rule(frame, "second_hello") end
   self.has_hello = true
   if frame.payload_bytes > MOST_HELLO_BYTES then break_rule(frame, "hello_too_large") end
+  self.may_observe = frame.state == "cut"
   if not is_readable(frame) then return end
   self.is_observer = value_of(frame.message, "observer", false)
   if value_of(frame.message, "version", 0) ~= 1 then break_rule(frame, "bad_version") end
@@ -129,7 +136,7 @@ end
 function Connection:on_welcome(frame)
   if frame.to_server then return break_rule(frame, "server_frame") end
   if self.has_welcome then return break_rule(frame, "second_welcome") end
-  if not is_readable(frame) then return end
+  if not self:is_understood(frame) then return end
   local function limit(name) return value_of(frame.message, name, 0) end
   if limit("max_payload_bytes") < SMALLEST_PAYLOAD_BYTES or limit("initial_window_bytes") < SMALLEST_WINDOW_BYTES
     or limit("max_window_bytes") < limit("initial_window_bytes") or limit("max_clients_per_connection") < 1
@@ -151,7 +158,7 @@ end
 function Connection:on_goaway(frame)
   local who = frame.to_server and "client" or "server"
   self[who .. "_leaves"] = true
-  if not is_readable(frame) then return end
+  if not self:is_understood(frame) then return end
   local code = value_of(frame.message, "code", 0)
   local is_fault = code == INVALID_ARGUMENT or code == UNIMPLEMENTED or code == PERMISSION_DENIED
   if is_fault then self[who .. "_is_done"] = true end
@@ -165,7 +172,7 @@ end
 
 function Connection:on_observe(frame)
   if not frame.to_server then return break_rule(frame, "client_frame") end
-  if not self.is_observer then self:break_if_seen(frame, "observer_role") end
+  if not self.is_observer and not self.may_observe then self:break_if_seen(frame, "observer_role") end
   is_readable(frame)
 end
 
@@ -180,6 +187,7 @@ end
 function Connection:read_join(frame)
   if not frame.to_server then return break_rule(frame, "client_frame") end
   if self.is_observer then break_rule(frame, "observer_role") end
+  if frame.state == "cut" then return {} end
   if not is_readable(frame) then return end
   local client, channel = value_of(frame.message, "client_id", ""), value_of(frame.message, "channel_id", "")
   if #client ~= 16 or client == NIL or #channel ~= 16 then
@@ -207,19 +215,25 @@ function Connection:join(frame)
     channel = joined.channel }
 end
 
+-- A client that joined unseen, or with a JOIN that was cut.
+function Connection:name_client(frame, slot)
+  if not slot.client and (slot.is_joined or not self.sees_all) then slot.client = frame.id end
+end
+
 function Connection:leave_to_server(frame, slot)
-  if not self.sees_all and not slot.client then slot.client = frame.id end
+  self:name_client(frame, slot)
   if self.sees_all and (not slot.is_joined or slot.client ~= frame.id) then
     frame.late = true
     return
   end
-  if not is_readable(frame) then return end
+  is_readable(frame)
+  if frame.state == "malformed" then return end
   self:abandon(slot)
   slot.is_joined, slot.is_leaving = false, true
 end
 
 function Connection:leave_to_client(frame, slot)
-  if not self.sees_all and not slot.client then slot.client = frame.id end
+  self:name_client(frame, slot)
   if self.sees_all and ((not slot.is_joined and not slot.is_leaving) or slot.client ~= frame.id) then
     frame.late = true
     return
@@ -232,7 +246,7 @@ function Connection:leave_to_client(frame, slot)
 end
 
 function Connection:receive_to_server(frame, slot)
-  if not is_readable(frame) then return end
+  if not self:is_understood(frame) then return end
   if not value_of(frame.message, "withdraw", false) then return self:begin_receive(frame, slot) end
   if slot.is_joined then slot.is_withdrawing = true
   elseif slot.is_taken_away then frame.late = true
@@ -252,7 +266,7 @@ function Connection:begin_receive(frame, slot)
 end
 
 function Connection:receive_to_client(frame, slot)
-  if not is_readable(frame) then return end
+  if not self:is_understood(frame) then return end
   if slot.is_leaving or (self.sees_all and not slot.is_joined and slot.is_taken_away) then
     frame.late = true
     return
@@ -343,7 +357,7 @@ function Connection:start_to_server(frame, slot)
     if slot.doing then return refuse(frame, slot, "slot_busy") end
     if self.client_leaves then return refuse(frame, slot, "connection_leaving") end
     local live = self.sending[frame.id]
-    if live and self.slots[live].channel == frame.channel then return refuse(frame, slot, "id_live") end
+    if live and frame.channel and self.slots[live].channel == frame.channel then return refuse(frame, slot, "id_live") end
   end
   self:check_start_bytes(frame)
   self:begin_exchange(frame, slot, "sending")
@@ -441,7 +455,7 @@ function Connection:window_either_way(frame, slot)
   -- The consuming side raises a window; the server tells the writing side.
   local stream = self:stream_of(frame, slot, frame.to_server ~= frame:has(self.header.REQUEST))
   if not stream then return self:judge_foreign(frame, slot) end
-  if not is_readable(frame) then return end
+  if not self:is_understood(frame) then return end
   local cost = u64(stream.cost)
   if frame.to_server and self.has_welcome and frame.window > cost
     and frame.window - cost > u64(self.max_window_bytes) then
