@@ -153,7 +153,7 @@ void Stream::Io::OnReady(int result, int events) {
     watched_ = 0;
     events = UV_READABLE | UV_WRITABLE | UV_PRIORITIZED;
   }
-  if ((events & UV_READABLE) != 0 && awaits_input_) {
+  if ((events & UV_READABLE) != 0 && awaits_input_ && handler_->MayRead()) {
     while (Read() && awaits_input_) {
     }
   }

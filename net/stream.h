@@ -25,6 +25,9 @@ class Stream {
    public:
     virtual ~Handler() = default;
 
+    // Something may have come. False reads nothing of it, behind StopReading().
+    virtual bool MayRead() { return true; }
+
     // `bytes` begin with what earlier calls left. They may be rewritten in place, and are valid until the turn has
     // ended (Loop::SetTurnEnd). Returns how many of them, from the front, are done with. The rest is kept and comes
     // again in front of what is read next: returning 0 is how to wait for more. How much is kept is the handler's to

@@ -22,6 +22,8 @@ constexpr size_t kBytesPerWork = 128;
 constexpr size_t kMostPutOffBytes = 4 * kMiB;
 // A turn does so many times the work of one connection before it reads no more.
 constexpr uint32_t kFullSharesPerTurn = 4;
+// Newcomers and those that are to leave, of whom a turn reads so many: there may be thousands, ready at once.
+constexpr uint32_t kStrangersPerTurn = 32;
 // What a newcomer is taken to make: its handshake is answered, or it is refused.
 constexpr uint32_t kWorkOfNewcomer = 256;
 // What a connection does beside what everybody says before it is put off: as much as who says little ever does.
@@ -30,8 +32,9 @@ constexpr uint32_t kLittleWork = 64;
 constexpr uint32_t kShortTurnWork = 384;
 // Of those who were put off, each is taken to make so much at the least.
 constexpr uint32_t kLeastWork = 16;
-// A connection that ends has system calls to itself.
+// A connection that ends has system calls to itself; its clients, of which there may be thousands, end with it.
 constexpr size_t kEndsPerTurn = 4;
+constexpr size_t kClientEndsPerTurn = 256;
 // Of what is due, a turn does as much as of one connection's frames, and no less than this.
 constexpr uint32_t kLeastTimeWork = 256;
 
@@ -72,6 +75,11 @@ class Daemon::Link : public net::Stream::Handler {
     daemon_.relay_.OnUnsent(id_, unsent, daemon_.loop_.Now());
   }
 
+  void ShutdownWrite() {
+    is_stranger_ = true;
+    stream_->ShutdownWrite();
+  }
+
   // Reads no more until Resume.
   void PutOff(size_t rest_bytes) {
     if (std::exchange(is_put_off_, true)) return;
@@ -94,6 +102,12 @@ class Daemon::Link : public net::Stream::Handler {
     return last_work_;
   }
 
+  bool MayRead() override {
+    if (!is_stranger_ || daemon_.strangers_in_turn_++ < kStrangersPerTurn) return true;
+    PutOff(0);
+    return false;
+  }
+
   size_t OnBytes(std::span<uint8_t> bytes) override {
     const uint32_t most = daemon_.frames_per_turn_;
     if (turn_ != daemon_.loop_.turn()) {
@@ -106,6 +120,7 @@ class Daemon::Link : public net::Stream::Handler {
     const size_t taken = daemon_.relay_.OnBytes(id_, bytes, daemon_.loop_.Now(), work_left_);
     daemon_.CheckMemory(id_);
     daemon_.OnWork(work_before - work_left_);
+    if (is_stranger_) is_stranger_ = !daemon_.relay_.IsOpen(id_);
     const uint32_t made = share_ - work_left_;
     last_work_ = std::max(made, static_cast<uint32_t>(bytes.size() / kBytesPerWork));
     const bool is_much = made > kLittleWork && daemon_.work_in_turn_ > kShortTurnWork;
@@ -134,6 +149,7 @@ class Daemon::Link : public net::Stream::Handler {
   size_t rest_bytes_ = 0;   // kept while it is put off
   bool is_light_ = false;   // made little work when it was last read
   bool is_put_off_ = true;  // has to wait for Resume
+  bool is_stranger_ = true;
 };
 
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(net::Loop& loop, const Options& options,
@@ -209,6 +225,7 @@ void Daemon::ShareOut() {
   }
   busy_.clear();
   work_in_turn_ = 0;
+  strangers_in_turn_ = 0;
   if (loop_.goes_on()) return;  // those who were chosen last have still to go on
   uint32_t work = 0;
   for (bool first = true; work < frames_per_turn_ && !(put_off_first_.empty() && put_off_.empty()); first = !first) {
@@ -221,7 +238,8 @@ void Daemon::ShareOut() {
 }
 
 void Daemon::TellEnds() {
-  for (size_t i = 0; i < kEndsPerTurn && !ended_.empty(); ++i) {
+  const size_t clients = relay_.client_count();
+  for (size_t i = 0; i < kEndsPerTurn && !ended_.empty() && clients < relay_.client_count() + kClientEndsPerTurn; ++i) {
     const Ended ended = ended_.front();
     ended_.pop_front();
     relay_.OnInputEnd(ended.connection, ended.is_broken, loop_.Now());
@@ -271,7 +289,7 @@ void Daemon::CarryOut(const Effect& effect) {
     links_.erase(found);
     return;
   }
-  if (effect.shut) link.stream().ShutdownWrite();
+  if (effect.shut) link.ShutdownWrite();
   written_.push_back(&link);
 }
 

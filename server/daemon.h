@@ -91,6 +91,7 @@ class Daemon {
   size_t put_off_bytes_ = 0;
   std::vector<ConnectionId> busy_;  // in this turn
   uint32_t work_in_turn_ = 0;
+  uint32_t strangers_in_turn_ = 0;  // that were read
   absl::flat_hash_map<ConnectionId, std::unique_ptr<Link>, ConnectionIdHash> links_;
   std::vector<Link*> written_;  // in this turn
   std::function<void()> stopped_;

@@ -413,7 +413,7 @@ void Exchanges::BeginReceive(Session& session, Client* client, uint16_t slot, st
   channel.Wait(*client);
   if (!wait_ms.has_value()) return;
   if (*wait_ms == 0) {
-    session.control_tokens -= Session::kDropped;
+    session.control_tokens -= 1;
     WaitOver(*client);
   } else {
     wheel_.Set(client->wait_over, now_ + milliseconds(*wait_ms));

@@ -108,7 +108,7 @@ void Exchanges::Stop(Client& client) {
 }
 
 void Exchanges::Fault(Exchange& exchange, Session& from, End end) {
-  from.reset_tokens -= 1;
+  from.DrawError();
   Effects::CountOwed(from);
   effects_.Note({Notice::Level::kDebug, "exchange_end", from.id, from.peer, end, proto::ToString(exchange.id)});
   ResetBoth(exchange, end);

@@ -18,12 +18,15 @@ namespace {
 // What a peer says behind its end is read and thrown away at the pace of small frames.
 constexpr size_t kThrownAwayBytesPerWork = 32;
 
+// In the same units: system calls for one connection alone.
+constexpr uint32_t kWorkOfWrite = 64;
+
 // How much work a frame makes, in units of what a small one that is handed on does.
 uint32_t WorkOf(const Frame& frame) {
   if (!frame.has_known_type()) return 1;
   switch (frame.type()) {
     case FrameType::kHello:
-      return 16;
+      return kWorkOfWrite;  // the answer goes to a connection that nothing else may be written to
     case FrameType::kJoin:
       return 8;
     case FrameType::kLeave:
@@ -53,7 +56,7 @@ uint32_t WorkOf(Deadline::Of of) {
     case Deadline::Of::kRelay:
       return 1;
     case Deadline::Of::kSession:
-      return 64;
+      return kWorkOfWrite;
     case Deadline::Of::kClient:
       return 2;
     case Deadline::Of::kExchange:
@@ -82,6 +85,11 @@ Relay::~Relay() {
 Session* Relay::Find(ConnectionId id) {
   const auto found = sessions_.find(id);
   return found == sessions_.end() || found->second->state == State::kGone ? nullptr : found->second.get();
+}
+
+bool Relay::IsOpen(ConnectionId id) const {
+  const auto found = sessions_.find(id);
+  return found != sessions_.end() && found->second->state == State::kOpen;
 }
 
 // ---- Events --------------------------------------------------------------------------------------------------------
@@ -124,6 +132,7 @@ size_t Relay::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now,
   if (session == nullptr) return bytes.size();
   session->last_read = now_;
   session->is_suspect = false;
+  session->work_of_errors = 0;
   RefillTokens(*session);
   size_t taken = 0;
   if (session->state == State::kPreface) {
@@ -137,7 +146,8 @@ size_t Relay::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now,
     }
   }
   while (session->is_live()) {
-    if (work == 0) {
+    if (work <= session->work_of_errors) {
+      work = 0;
       ++metrics_.put_off;
       return taken;
     }
@@ -147,7 +157,10 @@ size_t Relay::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now,
             : std::min<uint32_t>(limits_.max_payload_bytes, limits_.hello_bytes - uint32_t{proto::kHeaderBytes});
     Frame frame;
     const proto::Decoded decoded = proto::DecodeFrame(bytes.subspan(taken), most, frame);
-    if (decoded == proto::Decoded::kNeedMore) return taken;
+    if (decoded == proto::Decoded::kNeedMore) {
+      work -= session->work_of_errors;
+      return taken;
+    }
     std::string_view words;
     End end = End::kPayloadTooLarge;
     if (decoded == proto::Decoded::kFrame) {

@@ -97,6 +97,8 @@ class Relay {
 
   const Metrics& metrics() const { return metrics_; }
   size_t unsent_bytes() const { return send_queues_.total_bytes(); }
+  // Has said HELLO, and its last words are not written yet.
+  bool IsOpen(ConnectionId id) const;
   size_t connection_count() const { return sessions_.size(); }
   size_t channel_count() const { return registry_.channel_count(); }
   size_t client_count() const { return clients_; }

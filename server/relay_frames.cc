@@ -205,7 +205,7 @@ End Relay::OnJoin(Session& session, Frame frame, std::string_view& words) {
   }
   if (refusal != End::kNone) {
     metrics_.Count(refusal);
-    if (refusal != End::kStopping) session.reset_tokens -= 1;
+    if (refusal != End::kStopping) session.DrawError();
     Effects::CountOwed(session);
     effects_.Send(session, FrameType::kLeave, slot, *client_id, StatusOf(refusal));
     return End::kNone;

@@ -112,9 +112,18 @@ struct Session {
   // What a frame that is only dropped, or answered from what is known, takes of control_tokens.
   static constexpr double kDropped = 1.0 / 8;
 
+  // What refusing a frame takes beside the frame itself, in units of Relay::OnBytes.
+  static constexpr uint32_t kWorkOfError = 16;
+
   Session(ConnectionId its_id, std::string its_peer) : id(its_id), peer(std::move(its_peer)) {}
 
   bool is_live() const { return state < State::kLingering; }
+
+  // The peer draws an error that is its own doing.
+  void DrawError() {
+    reset_tokens -= 1;
+    work_of_errors += kWorkOfError;
+  }
 
   const ConnectionId id;
   const std::string peer;  // its address, for logs
@@ -143,7 +152,8 @@ struct Session {
   Deadline deadline{Deadline::Of::kSession, this};  // HELLO's, the next heartbeat, or the end of lingering
   uint64_t pings = 0;
   size_t lingered_bytes = 0;
-  double frame_tokens = 0;  // below zero: overspent
+  uint32_t work_of_errors = 0;  // drawn since OnBytes began
+  double frame_tokens = 0;      // below zero: overspent
   double reset_tokens = 0;
   double control_tokens = 0;
   Instant tokens_at;

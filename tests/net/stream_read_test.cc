@@ -20,6 +20,23 @@ TEST_P(StreamReadTest, GivesWhatArrives) {
   EXPECT_EQ(c.stream->held_memory_bytes(), 0u);
 }
 
+TEST_P(StreamReadTest, ReadsNothingWhereTheHandlerWillNotYet) {
+  Connected c(GetParam());
+  int asked = 0;
+  c.handler.may_read = [&] {
+    c.stream->StopReading();
+    return ++asked > 1;
+  };
+  RunTurns(*c.loop, 2);
+  c.peer->Send("hello");
+  RunUntil(*c.loop, [&] { return asked == 1; });
+  RunTurns(*c.loop, 3);
+  EXPECT_EQ(asked, 1);
+  EXPECT_EQ(c.handler.received, "");
+  c.stream->StartReading();
+  RunUntil(*c.loop, [&c] { return c.handler.received == "hello"; });
+}
+
 TEST_P(StreamReadTest, JoinsPiecesUntilTheHandlerHasWhatItNeeds) {
   Connected c(GetParam());
   c.handler.consume = [](std::span<uint8_t> bytes) { return bytes.size() / 10 * 10; };

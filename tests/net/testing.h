@@ -136,6 +136,7 @@ class RawSocket {
 // Keeps what it is told, and does with it what the test says.
 class Recorder : public Stream::Handler {
  public:
+  bool MayRead() override { return may_read ? may_read() : true; }
   size_t OnBytes(std::span<uint8_t> bytes) override {
     ++calls;
     last.assign(TextOf(bytes));
@@ -153,6 +154,7 @@ class Recorder : public Stream::Handler {
     if (on_sent) on_sent();
   }
 
+  std::function<bool()> may_read;                     // Yes, where it is not set.
   std::function<size_t(std::span<uint8_t>)> consume;  // All, where it is not set.
   std::function<void()> on_end;
   std::function<void()> on_sent;

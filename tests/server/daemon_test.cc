@@ -3,15 +3,18 @@
 #include "server/daemon.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "driver.h"
 #include "net/address.h"
 #include "net/connector.h"
+#include "net/socket.h"
 #include "net/testing.h"
 #include "net/timer.h"
 #include "spdlog/sinks/null_sink.h"
@@ -33,18 +36,54 @@ bool RunFor(net::Loop& loop, absl::Duration most) {
   return !late;
 }
 
-TEST(Daemon, ADeadlineThatFallsDueWhileATurnRunsIsKept) {
-  const auto loop = net::NewLoop();
+std::unique_ptr<Daemon> StartDaemon(net::Loop& loop) {
   Options options;
   options.listen = {"tcp://127.0.0.1:0"};
-  auto daemon = Daemon::Start(*loop, options,
+  auto daemon = Daemon::Start(loop, options,
                               std::make_shared<spdlog::logger>("", std::make_shared<spdlog::sinks::null_sink_st>()));
-  ASSERT_TRUE(daemon.ok()) << daemon.status();
+  EXPECT_TRUE(daemon.ok()) << daemon.status();
+  return *std::move(daemon);
+}
 
+// The daemon has its turns' ends for itself.
+void GoOn(net::Loop& loop, int turns) {
+  net::Soon again(loop, [&] { --turns > 0 ? again.Schedule() : loop.Stop(); });
+  again.Schedule();
+  loop.Run();
+}
+
+TEST(Daemon, ReadsOfThoseWhoAreNotOpenAFewInATurn) {
+  constexpr size_t kStrangers = 300;
+  const auto loop = net::NewLoop();
+  const std::unique_ptr<Daemon> daemon = StartDaemon(*loop);
+  const auto address = net::WithoutLookup(*net::ParseAddress(daemon->addresses().front()));
+  std::vector<std::unique_ptr<net::RawSocket>> strangers;
+  for (size_t i = 0; i < kStrangers; ++i) {
+    strangers.push_back(std::make_unique<net::RawSocket>(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
+    ASSERT_EQ(::connect(strangers.back()->fd(), (*address)->get(), (*address)->bytes), 0);
+    GoOn(*loop, 4);
+  }
+  for (const auto& stranger : strangers) stranger->Send("RELAY/1\n" + HelloFrame());
+  GoOn(*loop, 2);
+  size_t answered = 0;
+  const auto count = [&] {
+    for (const auto& stranger : strangers) answered += stranger->Receive().empty() ? 0 : 1;
+  };
+  count();
+  EXPECT_GT(answered, 0u);
+  EXPECT_LT(answered, kStrangers / 2);
+  GoOn(*loop, 200);
+  count();
+  EXPECT_EQ(answered, kStrangers);
+}
+
+TEST(Daemon, ADeadlineThatFallsDueWhileATurnRunsIsKept) {
+  const auto loop = net::NewLoop();
+  const std::unique_ptr<Daemon> daemon = StartDaemon(*loop);
   constexpr uint32_t kTimeoutMs = 100;
   net::Recorder client;
   std::unique_ptr<net::Stream> stream;
-  net::Connector connector(*loop, *net::ParseAddress((*daemon)->addresses().front()), [&](auto connected) {
+  net::Connector connector(*loop, *net::ParseAddress(daemon->addresses().front()), [&](auto connected) {
     ASSERT_TRUE(connected.ok()) << connected.status();
     stream = *std::move(connected);
     stream->SetHandler(&client);

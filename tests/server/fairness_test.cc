@@ -54,6 +54,21 @@ TEST(Fairness, AFrameThatMakesMoreWorkCountsForMore) {
   driver.ExpectNothingLeft();
 }
 
+TEST(Fairness, AnErrorThatIsDrawnCountsBesideItsFrame) {
+  Driver driver;
+  Peer& peer = driver.Open();
+  const std::string refused = ReceiveFrame(1);  // nobody has joined there
+  std::string frames = refused + refused + refused + refused;
+  uint32_t work = 2 * (1 + Session::kWorkOfError) + 1;
+  EXPECT_EQ(Give(driver, peer, frames, work), 3 * refused.size());
+  EXPECT_EQ(work, 0u);
+  std::string last = refused;
+  work = 100;
+  EXPECT_EQ(Give(driver, peer, last, work), refused.size());
+  EXPECT_EQ(work, 100 - 1 - Session::kWorkOfError);
+  driver.ExpectNothingLeft();
+}
+
 TEST(Fairness, OfWhatIsDueNoMoreIsDoneThanTheWorkAllows) {
   Limits limits;
   limits.hello_timeout = absl::Seconds(1);
@@ -120,7 +135,7 @@ TEST(ControlFrames, AreBoundedWhateverTheyAre) {
            Case{"", Times(80, unknown), unknown},
            Case{"", Times(80, late), late},
            Case{"", Times(80, Pong()), Pong()},
-           Case{join, Times(72, ReceiveFrame(1, 0)), ReceiveFrame(1, 0)},
+           Case{join, Times(9, ReceiveFrame(1, 0)), ReceiveFrame(1, 0)},
        }) {
     Driver driver(FewControlFrames());
     Peer& peer = driver.Open();

@@ -339,7 +339,7 @@ void Reference::BeginReceive(Peer& peer, Slot* slot, uint16_t number, std::optio
   if (wait_ms.has_value() && *wait_ms > 0) Set(slot->wait_over, now_ + absl::Milliseconds(*wait_ms));
   HandOutHeld(*slot);
   if (slot->doing != Doing::kWaiting || wait_ms != 0) return;
-  peer.control_tokens -= kDropped;
+  peer.control_tokens -= kWhole;
   WaitOver(*slot);
 }
 
