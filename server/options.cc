@@ -194,8 +194,8 @@ void AddLimits(CLI::App& app, Limits& limits) {
   flags.Count("reset-burst", limits.reset_burst, 1, kMostCount, "so many of them at once");
 
   flags.Count("control-frames-per-second", limits.control_frames_per_second, 0, kMostCount,
-              "JOIN, LEAVE, PING and withdrawals that one connection may send, and eight times as many that are only "
-              "dropped; 0: any number");
+              "JOIN, LEAVE, PING, withdrawals and RECEIVEs that do not wait, of one connection, and eight times as "
+              "many that are only dropped; 0: any number");
   flags.Count("control-frame-burst", limits.control_frame_burst, 1, kMostCount, "so many of them at once");
   flags.Count("max-clients", limits.max_clients, 1, kMostCount, "clients joined on all connections; 250 bytes each");
 

@@ -132,8 +132,8 @@ size_t Relay::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now,
   if (session == nullptr) return bytes.size();
   session->last_read = now_;
   session->is_suspect = false;
-  session->work_of_errors = 0;
   RefillTokens(*session);
+  session->work_of_errors = 0;
   size_t taken = 0;
   if (session->state == State::kPreface) {
     const std::optional<size_t> preface = TakePreface(*session, bytes);

@@ -32,6 +32,8 @@ struct Flood {
   int byte_interval_ms = 0;
   // Closes what it has written, instead of waiting for the other side to do so; with RST or with FIN.
   enum class Close : uint8_t { kNever, kReset, kFin } close = Close::kNever;
+  // The flags take away a bound: what the next one costs is shown, and not judged.
+  bool is_unguarded = false;
   // relayd's flags for this flood.
   std::vector<std::string> flags = {};
   uint64_t least_ended =

@@ -182,10 +182,16 @@ void AddControlFrames(std::vector<Flood>& floods) {
                     .is_long = true,
                     .is_paced = true});
   floods.push_back({.name = "RECEIVE that does not wait, the answers not read",
+                    .ends = {"control_frames_per_second"},
+                    .opening = Joining(1),
+                    .block = Repeated(ReceiveFor(1, 0)),
+                    .reads = false});
+  floods.push_back({.name = "the same, without control_frames_per_second",
                     .ends = {"control_frames_owed"},
                     .opening = Joining(1),
                     .block = Repeated(ReceiveFor(1, 0)),
                     .reads = false,
+                    .is_unguarded = true,
                     .flags = {"--control-frames-per-second", "0"}});
   floods.push_back({.name = "500 connections, each with a little of everything",
                     .connections = 500,

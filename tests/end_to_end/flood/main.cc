@@ -108,7 +108,8 @@ std::vector<std::string> Run(const Flood& flood, const Options& options, uint16_
   if (options.checks_memory && growth > kMostRssGrowthBytes) faults.push_back("memory");
   if (toll.most_excess > kMostAmplification) faults.push_back("amplification of bytes");
   if (options.bench && ratio > kMostRatio) faults.push_back("p99");
-  if (options.bench && !flood.is_paced && cpu_ratio > kMostAmplification) faults.push_back("amplification of CPU");
+  const bool is_cheap = flood.is_paced || flood.is_unguarded || cpu_ratio <= kMostAmplification;
+  if (options.bench && !is_cheap) faults.push_back("amplification of CPU");
   std::string fault_words;
   for (const std::string& fault : faults) fault_words += " !" + fault;
   const auto percentiles = [](const Latency& latency) {
