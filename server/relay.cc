@@ -18,6 +18,9 @@ namespace {
 // What a peer says behind its end is read and thrown away at the pace of small frames.
 constexpr size_t kThrownAwayBytesPerWork = 32;
 
+// Of each heartbeat_interval.
+constexpr int kPingTimes = 64;
+
 // In the same units: system calls for one connection alone.
 constexpr uint32_t kWorkOfWrite = 64;
 
@@ -402,6 +405,12 @@ bool Relay::IsDone(const Session& session) const {
          session.unsent_bytes == 0;
 }
 
+Instant Relay::PingAt(Instant last_sent) const {
+  const Nanoseconds interval = NanosecondsOf(limits_.heartbeat_interval);
+  const Instant at = last_sent + interval;
+  return at - at.time_since_epoch() % (interval / kPingTimes);
+}
+
 void Relay::OnDeadline(Session& session) {
   switch (session.state) {
     case State::kPreface:
@@ -421,8 +430,7 @@ void Relay::OnDeadline(Session& session) {
     Finish(session, End::kStopping, State::kLingering);
     return;
   }
-  const Nanoseconds interval = NanosecondsOf(limits_.heartbeat_interval);
-  const Instant dead_at = session.last_read + interval * limits_.heartbeat_misses;
+  const Instant dead_at = session.last_read + NanosecondsOf(limits_.heartbeat_interval) * limits_.heartbeat_misses;
   const bool is_judged = !session.input_ended || session.unsent_bytes > 0;
   if (is_judged && now_ >= dead_at) {
     if (session.is_suspect) {
@@ -434,12 +442,12 @@ void Relay::OnDeadline(Session& session) {
     }
     return;
   }
-  Instant ping_at = session.last_sent + interval;
+  Instant ping_at = PingAt(session.last_sent);
   if (now_ >= ping_at) {
     uint8_t payload[proto::kPingBytes];
     proto::StoreBig<uint64_t>(payload, ++session.pings);
     effects_.SendPayload(session, FrameType::kPing, 0, 0, proto::kNilUuid, payload);
-    ping_at = now_ + interval;
+    ping_at = PingAt(now_);
   }
   wheel_.Set(session.deadline, is_judged ? std::min(ping_at, dead_at) : ping_at);
 }

@@ -148,6 +148,9 @@ class Relay {
   // Nothing is left to run or to send on a connection that is to begin nothing any more.
   bool IsDone(const Session& session) const;
   void OnDeadline(Session& session);
+  // When PING is due to who was sent something last at `last_sent`: a 64th of the interval early at the most, so that
+  // many are due together and thousands of connections wake the process a few times a second.
+  Instant PingAt(Instant last_sent) const;
   // Gives the session what its rates have earned since the last time.
   void RefillTokens(Session& session);
   // The rate that the session has overspent, or kNone.

@@ -159,7 +159,7 @@ End Relay::OnHello(Session& session, Frame frame) {
   welcome.set_heartbeat_misses(limits_.heartbeat_misses);
   welcome.set_max_attempts(limits_.attempts);
   effects_.Send(session, FrameType::kWelcome, 0, proto::kNilUuid, welcome);
-  wheel_.Set(session.deadline, now_ + NanosecondsOf(limits_.heartbeat_interval));
+  wheel_.Set(session.deadline, PingAt(now_));
   return End::kNone;
 }
 

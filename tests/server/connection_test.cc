@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
 #include <string>
+#include <vector>
 
 #include "driver.h"
 
@@ -42,6 +44,33 @@ TEST(Heartbeat, ASilentServerPingsAtTheInterval) {
   driver.Advance(absl::Milliseconds(1));
   EXPECT_EQ(peer.TakeOne().type, FrameType::kPing);
   driver.ExpectNothingLeft();
+}
+
+TEST(Heartbeat, PingsOfManyConnectionsAreDueTogether) {
+  Limits limits;
+  limits.heartbeat_interval = absl::Seconds(64);
+  Driver driver(limits);
+  std::vector<Peer*> peers;
+  for (int i = 0; i < 90; ++i) {
+    peers.push_back(&driver.Open());
+    driver.Advance(absl::Milliseconds(10));
+  }
+  const absl::Time opened = driver.now();
+  std::set<absl::Duration> due;
+  size_t pings = 0;
+  while (pings < peers.size()) {
+    driver.Advance(absl::Milliseconds(10));
+    ASSERT_LE(driver.now() - opened, limits.heartbeat_interval) << "none of them is late";
+    for (Peer* const peer : peers) {
+      for (const Seen& frame : peer->Take()) {
+        EXPECT_EQ(frame.type, FrameType::kPing);
+        due.insert(driver.now() - opened);
+        ++pings;
+      }
+    }
+  }
+  EXPECT_LE(due.size(), 2u) << "a second of them, and 64 times in 64 seconds";
+  EXPECT_GE(*due.begin(), absl::Seconds(62) - absl::Milliseconds(900));
 }
 
 TEST(Heartbeat, SilenceIsDeathOnlyWhenASecondTurnFindsIt) {

@@ -306,7 +306,7 @@ End Reference::OnHello(Peer& peer, const Frame& frame) {
   }
   peer.state = State::kOpen;
   Write(peer, {Header(FrameType::kWelcome, 0, 0, kNilUuid), {}});
-  Set(peer.timer, now_ + limits_.heartbeat_interval);
+  Set(peer.timer, PingAt(now_));
   return End::kNone;
 }
 

@@ -236,6 +236,7 @@ class Reference {
   void RemoveSlots(const std::vector<Slot*>& leaving);  // together
   bool IsDone(const Peer& peer) const;
   void OnTimer(Peer& peer);
+  absl::Time PingAt(absl::Time last_sent) const;
   void SetUnsent(Peer& peer, size_t bytes);
   void CutSendQueues();
   // Ends those who do not read, as `outputs` show.

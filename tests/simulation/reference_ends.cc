@@ -191,6 +191,13 @@ void Reference::OnTime(absl::Time now) {
   tick_ = std::max(tick_, passed);
 }
 
+// At one of 64 times in each interval, and no later than the interval is over.
+absl::Time Reference::PingAt(absl::Time last_sent) const {
+  const int64_t latest = absl::ToUnixNanos(last_sent + limits_.heartbeat_interval);
+  const int64_t step = absl::ToInt64Nanoseconds(limits_.heartbeat_interval) / 64;
+  return absl::FromUnixNanos(latest / step * step);
+}
+
 void Reference::OnTimer(Peer& peer) {
   if (peer.state == State::kLingering) return Finish(peer, peer.end, State::kGone);
   if (peer.state == State::kGone) return;
@@ -207,12 +214,12 @@ void Reference::OnTimer(Peer& peer) {
     peer.is_suspect = true;
     return Set(peer.timer, now_ + absl::Milliseconds(1));
   }
-  absl::Time ping_at = peer.last_sent + limits_.heartbeat_interval;
+  absl::Time ping_at = PingAt(peer.last_sent);
   if (now_ >= ping_at) {
     char payload[proto::kPingBytes];
     proto::StoreBig<uint64_t>(reinterpret_cast<uint8_t*>(payload), ++peer.pings);
     Write(peer, {Header(FrameType::kPing, 0, 0, kNilUuid, {payload, sizeof(payload)}), {}});
-    ping_at = now_ + limits_.heartbeat_interval;
+    ping_at = PingAt(now_);
   }
   Set(peer.timer, is_judged ? std::min(ping_at, dead_at) : ping_at);
 }
