@@ -1,11 +1,8 @@
 #include "server/relay.h"
 
 #include <algorithm>
-#include <iterator>
 #include <limits>
 #include <utility>
-
-#include "proto/messages.h"
 
 namespace relay::server {
 
@@ -17,9 +14,6 @@ namespace {
 
 // What a peer says behind its end is read and thrown away at the pace of small frames.
 constexpr size_t kThrownAwayBytesPerWork = 32;
-
-// Of each heartbeat_interval.
-constexpr int kPingTimes = 64;
 
 // In the same units: system calls for one connection alone.
 constexpr uint32_t kWorkOfWrite = 64;
@@ -293,163 +287,6 @@ void Relay::Stop() {
     for (Client* const client : session->slots.All()) exchanges_.Stop(*client);
   }
   for (Session* const session : live) Refuse(*session, End::kStopping);
-}
-
-// ---- Ends ----------------------------------------------------------------------------------------------------------
-
-void Relay::RemoveClient(Client& client) {
-  if (limits_.allow_observers) observers_.OnLeft(client);
-  exchanges_.Abandon(client);
-  exchanges_.HandOutGivenBack();
-  registry_.Remove(client);
-  client.session->slots.Remove(client.slot);
-  --clients_;
-}
-
-void Relay::RemoveClients(const std::vector<Client*>& clients) {
-  // In this order, so that what a receiver gives back goes to none of them, and not back to a queue that its sender is
-  // about to leave.
-  using registry::Operation;
-  for (const Operation last_doing : {Operation::kWaiting, Operation::kSending}) {
-    for (Client* const client : clients) {
-      if (client->operation == last_doing) exchanges_.Abandon(*client);
-    }
-  }
-  // The youngest first, so that each goes to the very head of its queue.
-  std::vector<Client*> receiving;
-  std::copy_if(clients.begin(), clients.end(), std::back_inserter(receiving),
-               [](const Client* client) { return client->operation == Operation::kReceiving; });
-  std::sort(receiving.begin(), receiving.end(),
-            [](const Client* a, const Client* b) { return a->exchange->arrival > b->exchange->arrival; });
-  for (Client* const client : receiving) exchanges_.Abandon(*client);
-  exchanges_.HandOutGivenBack();
-  for (Client* const client : clients) RemoveClient(*client);
-}
-
-void Relay::Refuse(Session& session, End end, std::string_view words) {
-  RemoveClients(session.slots.All());
-  SendGoaway(session, end, words);
-  Finish(session, end, State::kLingering);
-}
-
-void Relay::SendGoaway(Session& session, End end, std::string_view words) {
-  effects_.Send(session, FrameType::kGoaway, 0, proto::kNilUuid, StatusOf(end, words));
-}
-
-void Relay::Kill(Session& session, End end) {
-  RemoveClients(session.slots.All());
-  Finish(session, end, State::kGone);
-}
-
-void Relay::Finish(Session& session, End end, State state) {
-  if (session.is_live()) {
-    --live_;
-    if (session.state != State::kOpen) --unauthenticated_;
-    if (session.is_observer) observers_.Remove(session);
-    metrics_.Count(end);
-    effects_.Note({Notice::Level::kInfo, "connection_end", session.id, session.peer, end, ""});
-  }
-  session.end = end;
-  session.state = state;
-  if (state == State::kLingering) {
-    wheel_.Set(session.deadline, now_ + NanosecondsOf(limits_.linger_time));
-  } else {
-    session.deadline.Unset();
-    send_queues_.Set(session, 0);
-  }
-  effects_.Touch(session);
-}
-
-void Relay::CutSendQueues() {
-  while (send_queues_.total_bytes() > limits_.send_queue_bytes_total) {
-    Session& largest = *send_queues_.Largest();
-    if (largest.is_live()) {
-      Kill(largest, End::kSendQueueBytesTotal);
-    } else {
-      Finish(largest, largest.end, State::kGone);
-    }
-  }
-}
-
-bool Relay::CutFullQueues() {
-  std::vector<Session*> cut;
-  for (Session* const session : effects_.touched()) {
-    if (!session->is_live()) continue;
-    if (session->unsent_bytes + session->out_bytes > limits_.send_queue_bytes) cut.push_back(session);
-  }
-  if (cut.empty()) return false;
-  std::vector<Client*> clients;
-  for (const Session* const session : cut) {
-    const std::vector<Client*> of_session = session->slots.All();
-    clients.insert(clients.end(), of_session.begin(), of_session.end());
-  }
-  RemoveClients(clients);
-  for (Session* const session : cut) Finish(*session, End::kSendQueue, State::kGone);
-  return true;
-}
-
-void Relay::Settle(Session& session) {
-  if (!IsDone(session) || session.out_bytes > 0) return;
-  if (session.is_leaving) {
-    RemoveClients(session.slots.All());
-    Finish(session, End::kGoaway, session.input_ended ? State::kGone : State::kLingering);
-  } else if (!session.is_idle_at_drain) {
-    // What the peer sent before it heard of the drain is still answered; a peer that stays is closed then.
-    session.is_idle_at_drain = true;
-    wheel_.Set(session.deadline, now_ + NanosecondsOf(limits_.linger_time));
-  }
-}
-
-bool Relay::IsDone(const Session& session) const {
-  return (session.is_leaving || is_draining_) && session.is_live() && session.exchanges == 0 &&
-         session.unsent_bytes == 0;
-}
-
-Instant Relay::PingAt(Instant last_sent) const {
-  const Nanoseconds interval = NanosecondsOf(limits_.heartbeat_interval);
-  const Instant at = last_sent + interval;
-  return at - at.time_since_epoch() % (interval / kPingTimes);
-}
-
-void Relay::OnDeadline(Session& session) {
-  switch (session.state) {
-    case State::kPreface:
-    case State::kHello:
-      Refuse(session, End::kHelloTimeout);
-      return;
-    case State::kLingering:
-      Finish(session, session.end, State::kGone);
-      return;
-    case State::kGone:
-      return;
-    case State::kOpen:
-      break;
-  }
-  if (session.is_idle_at_drain) {
-    RemoveClients(session.slots.All());
-    Finish(session, End::kStopping, State::kLingering);
-    return;
-  }
-  const Instant dead_at = session.last_read + NanosecondsOf(limits_.heartbeat_interval) * limits_.heartbeat_misses;
-  const bool is_judged = !session.input_ended || session.unsent_bytes > 0;
-  if (is_judged && now_ >= dead_at) {
-    if (session.is_suspect) {
-      Kill(session, End::kHeartbeat);
-    } else {
-      // Judged again in the next turn: the loop may have slept, and what the peer sent is not yet read.
-      session.is_suspect = true;
-      wheel_.Set(session.deadline, now_ + std::chrono::milliseconds(1));
-    }
-    return;
-  }
-  Instant ping_at = PingAt(session.last_sent);
-  if (now_ >= ping_at) {
-    uint8_t payload[proto::kPingBytes];
-    proto::StoreBig<uint64_t>(payload, ++session.pings);
-    effects_.SendPayload(session, FrameType::kPing, 0, 0, proto::kNilUuid, payload);
-    ping_at = PingAt(now_);
-  }
-  wheel_.Set(session.deadline, is_judged ? std::min(ping_at, dead_at) : ping_at);
 }
 
 // ---- Effects -------------------------------------------------------------------------------------------------------
