@@ -72,6 +72,8 @@ TEST(Printable, LeavesTextAndTakesControlCharactersAndForeignBytesOut) {
   EXPECT_EQ(Printable("plain, gr\xc3\xbc\xc3\x9f, \xe2\x82\xac, \xf0\x9f\x99\x82", 100),
             "plain, gr\xc3\xbc\xc3\x9f, \xe2\x82\xac, \xf0\x9f\x99\x82");
   EXPECT_EQ(Printable("\x1b[31m\t\x7f\xc2\x9b", 100), "?[31m???");
+  EXPECT_EQ(Printable("a\u202eb\u2066c\u200fd\u061c", 100), "a?b?c?d?");
+  EXPECT_EQ(Printable("\u200d\u2030\u2070\u061d", 100), "\u200d\u2030\u2070\u061d");
   EXPECT_EQ(Printable("\xff\xc3", 100), "??");
   EXPECT_EQ(Printable("\xc0\xaf", 100), "??");            // overlong
   EXPECT_EQ(Printable("\xe0\x80\xaf", 100), "???");       // overlong

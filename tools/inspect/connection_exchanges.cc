@@ -133,7 +133,7 @@ void Connection::OnStream(SeenFrame& frame, Slot& slot) {
   }
   Spend(frame, stream);
   if (!is_request && stream.has_ended && frame.rule == rule_before) {
-    EndExchange(frame, slot, to_server ? Past::kEndedByReceiver : Past::kEnded);
+    EndExchange(frame, slot, to_server ? Past::kEndedByReceiver : Past::kEndedByServer);
   }
   if (receives) BeginReceive(frame, slot);
 }
@@ -169,7 +169,9 @@ void Connection::OnForeign(SeenFrame& frame, const Slot& slot) {
       if (type == FrameType::kReset && !to_server) frame.is_late = false;
       return;
     case Past::kEndedByReceiver:
-      if (to_server && IsStreamFrame(type) && frame.header.has(flag::kResponse)) {
+    case Past::kEndedByServer:
+      // Its writer cannot have crossed what it wrote itself.
+      if (to_server == (past == Past::kEndedByReceiver) && IsStreamFrame(type) && frame.header.has(flag::kResponse)) {
         frame.is_late = false;
         BreakIfAllSeen(frame, Rule::kAfterEnd);
       }

@@ -48,7 +48,7 @@ void Visit(const Exchange& exchange, Call& field) {
   field("request", [&] { return proto::ToString(exchange.request); });
   if (!exchange.channel_name.empty()) field("channel", [&] { return exchange.channel_name; });
   if (exchange.channel != proto::kNilUuid) field("channel_id", [&] { return proto::ToString(exchange.channel); });
-  field("method", [&] { return exchange.method; });
+  if (exchange.knows_method) field("method", [&] { return exchange.method; });
   if (exchange.sender != proto::kNilUuid) field("sender", [&] { return proto::ToString(exchange.sender); });
   if (exchange.receiver != proto::kNilUuid) field("receiver", [&] { return proto::ToString(exchange.receiver); });
   field("attempt", [&] { return uint64_t{exchange.attempt}; });
@@ -63,7 +63,7 @@ void Visit(const Exchange& exchange, Call& field) {
     field("request_stalled_us", [&] { return Microseconds(exchange.request_stream.stalled); });
     field("response_stalled_us", [&] { return Microseconds(exchange.response_stream.stalled); });
   }
-  field("timeout_ms", [&] { return uint64_t{exchange.timeout_ms}; });
+  if (exchange.timeout_ms.has_value()) field("timeout_ms", [&] { return uint64_t{*exchange.timeout_ms}; });
   field("end", [&] { return exchange.end; });
   if (exchange.end != "open") {
     field("status", [&] { return CodeName(exchange.code); });

@@ -42,6 +42,22 @@ void SetEnd(Exchange& exchange, const v1::Status& status) {
   exchange.may_have_run = status.may_have_run();
 }
 
+bool HasBlock(const SeenFrame& start) { return start.payload.size() >= proto::kStartBlockBytes; }
+
+// How long it stood in the queue, of the time that the server says: it counts from the first START on. Nothing where
+// not every attempt was seen.
+std::optional<absl::Duration> QueuedTime(const Exchange& exchange) {
+  if (!exchange.queue_wait.has_value() || exchange.attempt <= 1) return exchange.queue_wait;
+  if (exchange.attempts.size() != exchange.attempt) return std::nullopt;
+  absl::Duration held;
+  for (size_t i = 0; i + 1 < exchange.attempts.size(); ++i) {
+    const Attempt& attempt = exchange.attempts[i];
+    if (attempt.end == Attempt::End::kNone) return std::nullopt;
+    held += attempt.ended - attempt.at;
+  }
+  return std::max(absl::ZeroDuration(), *exchange.queue_wait - held);
+}
+
 bool IsOf(const SeenFrame& frame, Side side) { return frame.side == side; }
 
 }  // namespace
@@ -118,21 +134,26 @@ ExchangeLog::Live& ExchangeLog::Enter(const SeenFrame& frame) {
 void ExchangeLog::Begin(Live& exchange, const SeenFrame& frame) {
   const Payload& content = *frame.content;
   if (exchange.began == absl::InfinitePast()) exchange.began = frame.at;
-  if (content.state == Payload::State::kParsed || exchange.method.empty()) exchange.method = content.start.method();
+  if (content.state == Payload::State::kParsed) {
+    exchange.method = content.start.method();
+    exchange.knows_method = true;
+  }
   if (IsOf(frame, Side::kSender)) {
     exchange.sender_seen = true;
     exchange.began = frame.at;
     if (frame.client != proto::kNilUuid) exchange.sender = frame.client;
-    exchange.timeout_ms = content.timeout_ms;
+    if (HasBlock(frame)) exchange.timeout_ms = content.timeout_ms;
     return;
   }
   exchange.receiver_seen = exchange.is_held = true;
   exchange.told_receiver.reset();
   exchange.receiver = frame.client;
-  exchange.attempt = content.attempt;
-  exchange.queue_wait = absl::Microseconds(content.queue_wait_us);
-  if (exchange.sender == proto::kNilUuid) exchange.sender = content.other_client;
-  if (!exchange.sender_seen) exchange.timeout_ms = content.timeout_ms;
+  if (HasBlock(frame)) {
+    exchange.attempt = content.attempt;
+    exchange.queue_wait = absl::Microseconds(content.queue_wait_us);
+    if (exchange.sender == proto::kNilUuid) exchange.sender = content.other_client;
+    if (!exchange.sender_seen) exchange.timeout_ms = content.timeout_ms;
+  }
   if (exchange.attempts.size() < Exchange::kMostMarks) {
     exchange.attempts.push_back({content.attempt, frame.client, frame.at});
   }
@@ -149,7 +170,8 @@ void ExchangeLog::Count(Exchange& exchange, const SeenFrame& frame) {
   const Side writer = is_request ? Side::kSender : Side::kReceiver;
   const bool counts =
       frame.side == writer || !(writer == Side::kSender ? exchange.sender_seen : exchange.receiver_seen);
-  if (type == FrameType::kStart && !is_request && frame.direction == Direction::kToClient) {
+  if (type == FrameType::kStart && !HasBlock(frame)) exchange.has_missed = true;  // nobody knows how much body it has
+  if (type == FrameType::kStart && !is_request && frame.direction == Direction::kToClient && HasBlock(frame)) {
     exchange.attempt = frame.content->attempt;
     exchange.queue_wait = absl::Microseconds(frame.content->queue_wait_us);
     if (exchange.receiver == proto::kNilUuid) exchange.receiver = frame.content->other_client;
@@ -239,6 +261,7 @@ void ExchangeLog::End(Exchange& exchange, absl::Time at) {
 
 void ExchangeLog::Tell(Exchange& exchange, absl::Time at) {
   exchange.ended = at;
+  exchange.queue_wait = QueuedTime(exchange);
   if (HasOnlyWaited(exchange) && exchange.began != absl::InfinitePast()) exchange.queue_wait = at - exchange.began;
   for (Exchange::Stream* const stream : {&exchange.request_stream, &exchange.response_stream}) {
     if (stream->stalls.empty() || stream->stalls.back().to != absl::InfiniteFuture()) continue;

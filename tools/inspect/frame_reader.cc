@@ -226,12 +226,14 @@ void FrameReader::TellSkipped(Skipped::Why why, uint64_t bytes) {
 
 void FrameReader::Gap(uint64_t bytes) {
   if (state_ == State::kFinished) return;
-  if (state_ == State::kPayload && bytes > 0 && bytes <= payload_left_) {
-    payload_left_ -= bytes;
+  if (state_ == State::kPayload && bytes > 0) {
+    const uint64_t of_payload = std::min<uint64_t>(bytes, payload_left_);
+    payload_left_ -= of_payload;
+    bytes -= of_payload;
     is_whole_ = false;
     recent_.clear();
     if (payload_left_ == 0) EmitFrame();
-    return;
+    if (bytes == 0) return;
   }
   uint64_t begun = skipped_bytes_ + held_.size();
   if (state_ == State::kPayload)

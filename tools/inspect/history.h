@@ -27,6 +27,7 @@ class History {
     kRefused,    // its START could not begin it
     kEnded,
     kEndedByReceiver,  // with the end of the response, which it wrote itself
+    kEndedByServer,    // with the same, which the server wrote to the sender
   };
 
   void Add(uint64_t slot_key, const proto::Uuid& request, Past how) {

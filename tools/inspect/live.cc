@@ -43,7 +43,7 @@ class LiveSource : public Source, private net::Stream::Handler {
 
   absl::Status Run(Tap& tap) override {
     tap_ = &tap;
-    last_read_ = last_sent_ = loop_->Now();
+    last_read_ = last_sent_ = last_tick_ = loop_->Now();
     connector_ = std::make_unique<net::Connector>(
         *loop_, options_.server, [this](net::Connector::Result result) { OnConnected(std::move(result)); });
     tick_->StartAt(loop_->Now() + kTick);
@@ -190,6 +190,9 @@ class LiveSource : public Source, private net::Stream::Handler {
   void OnTick() {
     const absl::Time now = loop_->Now();
     tap_->OnTick(absl::Now());
+    // Of the time that this process stood still, the relay is not judged by.
+    if (now > last_tick_ + interval_) last_read_ = now;
+    last_tick_ = now;
     if (stream_ != nullptr && now >= last_read_ + interval_ * misses_) {
       return Fail(absl::UnavailableError(absl::StrCat(net::ToString(options_.server), ": the relay is silent")));
     }
@@ -231,6 +234,7 @@ class LiveSource : public Source, private net::Stream::Handler {
   uint32_t misses_ = 3;
   absl::Time last_read_;
   absl::Time last_sent_;
+  absl::Time last_tick_;
   std::optional<absl::Time> servers_start_;  // on this machine's clock
   absl::flat_hash_map<ConnectionId, Mirrored> mirrored_;
 };

@@ -85,7 +85,6 @@ class PcapngWriter : public Tap {
       connection.ends = {made_up_client, made_up_server};
     }
     connection.next = {1000, 1000};
-    connection.losses = {losses_, losses_};
     Connection& added = connections_.insert_or_assign(opening.connection, connection).first->second;
     if (!opening.from_start) return;
     WriteSegment(added, Direction::kToServer, tcp::kSyn, opening.at, {}, 0);
@@ -112,7 +111,17 @@ class PcapngWriter : public Tap {
     WriteBytes(frame.connection, frame.direction, frame.at, frame_, proto::kHeaderBytes + payload_bytes);
   }
 
-  void OnLost(uint64_t, absl::Time) override { ++losses_; }
+  void OnLost(uint64_t, absl::Time at) override {
+    // Of the others nothing was told since the loss before, which left a gap of their own.
+    for (const ConnectionId id : std::exchange(told_since_loss_, {})) {
+      Connection* const connection = Find(id);
+      if (connection == nullptr) continue;
+      connection->was_told = false;
+      for (const Direction direction : {Direction::kToServer, Direction::kToClient}) {
+        Skip(*connection, direction, at, kUnknownGapBytes);
+      }
+    }
+  }
 
   void OnClose(ConnectionId id, Direction direction, absl::Time at) override {
     Connection* const connection = Find(id);
@@ -132,10 +141,10 @@ class PcapngWriter : public Tap {
 
  private:
   struct Connection {
-    std::array<Endpoint, 2> ends;         // the client, the server
-    std::array<uint32_t, 2> next = {};    // the sequence numbers of what they send
-    std::array<uint64_t, 2> losses = {};  // how many of losses_ their numbers count
+    std::array<Endpoint, 2> ends;       // the client, the server
+    std::array<uint32_t, 2> next = {};  // the sequence numbers of what they send
     std::array<bool, 2> is_closed = {};
+    bool was_told = false;  // frames of it, since the last loss
   };
 
   static size_t Index(Direction direction) { return direction == Direction::kToServer ? 0 : 1; }
@@ -160,10 +169,7 @@ class PcapngWriter : public Tap {
     Connection* const connection = Find(id);
     if (connection == nullptr) return;
     const size_t index = Index(direction);
-    if (connection->losses[index] != losses_) {
-      connection->losses[index] = losses_;
-      Skip(*connection, direction, at, kUnknownGapBytes);
-    }
+    if (!std::exchange(connection->was_told, true)) told_since_loss_.push_back(id);
     while (all_bytes > 0) {
       const auto bytes = static_cast<size_t>(std::min<uint64_t>(all_bytes, kMostSegmentBytes));
       const std::span<const uint8_t> part = known.first(std::min(known.size(), bytes));
@@ -292,7 +298,7 @@ class PcapngWriter : public Tap {
   std::vector<uint8_t> buffer_;
   std::vector<uint8_t> frame_;
   absl::flat_hash_map<ConnectionId, Connection> connections_;
-  uint64_t losses_ = 0;  // times that frames of unknown connections were lost
+  std::vector<ConnectionId> told_since_loss_;
   absl::Time last_ = absl::UnixEpoch();
 };
 

@@ -117,6 +117,7 @@ struct Exchange {
   std::string channel_name;
   proto::Uuid request = proto::kNilUuid;
   std::string method;
+  bool knows_method = false;  // it may be empty
   proto::Uuid sender = proto::kNilUuid;
   proto::Uuid receiver = proto::kNilUuid;  // the last one
   uint64_t first_frame = 0;                // its number
@@ -128,10 +129,10 @@ struct Exchange {
 
   absl::Time began = absl::InfinitePast();
   absl::Time ended = absl::InfinitePast();
-  std::optional<absl::Duration> queue_wait;  // as the server says it; all of its time where it only waited
+  std::optional<absl::Duration> queue_wait;  // all of its time where it only waited; when told, without attempts
   Stream request_stream;
   Stream response_stream;
-  uint32_t timeout_ms = 0;
+  std::optional<uint32_t> timeout_ms;
 
   uint32_t code = 0;  // the status that it ended with
   std::string end;    // the named end; "completed", or "open" where the trace has none

@@ -71,8 +71,9 @@ void SummarySink::OnExchange(const Exchange& exchange) {
   if (rows_.size() >= kMostRows && !rows_.contains(key)) key = {"(others)", ""};
   Row& row = rows_[key];
   ++row.count;
+  const bool has_total = Total(exchange).has_value() && exchange.end != "open";
   const absl::Duration total = Total(exchange).value_or(absl::ZeroDuration());
-  if (Total(exchange).has_value()) row.total.Add(total);
+  if (has_total) row.total.Add(total);
   if (exchange.queue_wait.has_value()) row.queue_wait.Add(*exchange.queue_wait);
   row.request_bytes += exchange.request_stream.body_bytes;
   row.response_bytes += exchange.response_stream.body_bytes;
@@ -80,7 +81,7 @@ void SummarySink::OnExchange(const Exchange& exchange) {
   std::string end = EndWords(exchange);
   if (row.ends.size() >= kMostEnds && !row.ends.contains(end)) end = "(others)";
   ++row.ends[end];
-  if (!Total(exchange).has_value()) return;
+  if (!has_total) return;
   if (slowest_.size() == kSlowest && total <= slowest_.back().total) return;
   std::string line = absl::StrCat(options_.style.Paint(Style::ColourOf(exchange.request), ShortId(exchange.request)),
                                   " ", FitLeft(CompactTime(total), kTimeColumns), "  ", key.first);

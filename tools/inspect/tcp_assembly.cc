@@ -62,6 +62,7 @@ void TcpAssembly::Take(const Segment& segment) {
       other.next = (uint64_t{1} << 32) + segment.acknowledged;
     }
     other.acknowledged = std::max(other.acknowledged, PositionOf(segment.acknowledged, other.next));
+    if (other.acknowledged >= other.next + kUnknownGapBytes) SkipTo(*connection, 1 - from, other.acknowledged);
   }
   const uint64_t position = PositionOf(first, half.next);
   const uint64_t end = position + segment.payload_bytes;

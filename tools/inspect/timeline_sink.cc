@@ -61,6 +61,8 @@ class Drawing {
   void Stream(std::string_view label, const Exchange::Stream& stream);
   void Stalls(const Exchange::Stream& stream);
   void Attempts();
+  // As the server says it, where it does; what was seen is later by the way to the receiver.
+  absl::Time FirstHandedOut() const;
   std::vector<std::string> Blank() const { return std::vector<std::string>(columns_, " "); }
 
   const Exchange& exchange_;
@@ -144,10 +146,21 @@ void Drawing::Stalls(const Exchange::Stream& stream) {
       exchange_.has_missed ? absl::StrCat("at least ", time_text) : absl::StrCat(time_text, ", ", percent, "% of all"));
 }
 
+absl::Time Drawing::FirstHandedOut() const {
+  const Attempt& first = exchange_.attempts[0];
+  const bool is_told = exchange_.sender_seen && exchange_.queue_wait.has_value() && exchange_.attempts.size() == 1;
+  if (!is_told || first.number != 1) return first.at;
+  return std::min(first.at, exchange_.began + *exchange_.queue_wait);
+}
+
 void Drawing::Attempts() {
   if (exchange_.attempts.empty()) {
-    // No receiver was seen; the server has said how long the request was queued.
-    if (!exchange_.queue_wait.has_value() || *exchange_.queue_wait == exchange_.ended - exchange_.began) {
+    // No receiver was seen. Where the server has not said how long the request was queued, it may have been refused.
+    if (!exchange_.queue_wait.has_value()) {
+      if (exchange_.may_have_run == false) return;
+      return Bar("unanswered", exchange_.began, exchange_.ended, "33", "queued, or handed out");
+    }
+    if (*exchange_.queue_wait == exchange_.ended - exchange_.began) {
       return Bar("queued", exchange_.began, exchange_.ended, "33", "never handed out");
     }
     const absl::Time assigned = exchange_.began + *exchange_.queue_wait;
@@ -160,19 +173,20 @@ void Drawing::Attempts() {
   absl::Time queued_from = exchange_.sender_seen ? exchange_.began : exchange_.attempts[0].at;
   for (size_t i = 0; i < exchange_.attempts.size(); ++i) {
     const Attempt& attempt = exchange_.attempts[i];
-    if (attempt.at > queued_from) {
-      Bar(i == 0 ? "queued" : "queued again", queued_from, attempt.at, "33", CompactTime(attempt.at - queued_from));
+    const absl::Time at = i == 0 ? FirstHandedOut() : attempt.at;
+    if (at > queued_from) {
+      Bar(i == 0 ? "queued" : "queued again", queued_from, at, "33", CompactTime(at - queued_from));
     }
     const bool is_last = i + 1 == exchange_.attempts.size();
     const absl::Time next = is_last ? exchange_.ended : exchange_.attempts[i + 1].at;
     const absl::Time to = std::max(attempt.at, std::min(next, attempt.ended));
-    std::string note = CompactTime(to - attempt.at);
+    std::string note = CompactTime(to - at);
     if (attempt.number > 1) absl::StrAppend(&note, ", attempt ", attempt.number);
     // Who sees the sender alone hears of the next attempt, and not of what ended this one.
     const Attempt::End end = attempt.end == Attempt::End::kNone && !is_last ? Attempt::End::kLost : attempt.end;
     note += WordsOf(end);
     const bool is_good = end == Attempt::End::kNone && (!is_last || IsGoodEnd(exchange_));
-    Bar(absl::StrCat("at ", ShortId(attempt.receiver)), attempt.at, to, is_good ? "32" : "31", note);
+    Bar(absl::StrCat("at ", ShortId(attempt.receiver)), at, to, is_good ? "32" : "31", note);
     queued_from = to;
   }
   const Attempt& last = exchange_.attempts.back();
@@ -211,6 +225,10 @@ bool IsNamed(const proto::Uuid& request, std::string_view wanted) {
   return ShortId(request) == wanted || (wanted.size() >= 4 && id.starts_with(wanted)) || id == wanted;
 }
 
+void TimelineSink::OnFrame(const SeenFrame& frame) {
+  if (request_ != "all" && IsNamed(frame.request(), request_)) was_seen_ = true;
+}
+
 void TimelineSink::OnExchange(const Exchange& exchange) {
   if (request_ != "all" && !IsNamed(exchange.request, request_)) return;
   if (exchange.began == absl::InfinitePast()) {
@@ -227,6 +245,7 @@ absl::Status TimelineSink::Finish() {
   const std::string what = request_ == "all" ? "request" : absl::StrCat("request ", request_);
   return absl::FailedPreconditionError(
       has_no_times_ ? absl::StrCat("--timeline: a raw capture has no times, so no ", what, " can be drawn")
+      : was_seen_   ? absl::StrCat("--timeline: where ", what, " begins is not in the trace, so it cannot be drawn")
                     : absl::StrCat("--timeline: no ", what, " was seen"));
 }
 

@@ -25,6 +25,7 @@ class TimelineSink : public Sink {
   TimelineSink(std::string request, const TextOptions& options, Output& out)
       : request_(std::move(request)), options_(options), out_(out) {}
 
+  void OnFrame(const SeenFrame& frame) override;
   void OnExchange(const Exchange& exchange) override;
   // NOT_FOUND where no such request has passed.
   absl::Status Finish() override;
@@ -35,6 +36,7 @@ class TimelineSink : public Sink {
   Output& out_;
   size_t drawn_ = 0;
   bool has_no_times_ = false;
+  bool was_seen_ = false;  // frames of the request
 };
 
 }  // namespace relay::inspect

@@ -92,8 +92,10 @@ std::string StartWords(const SeenFrame& frame) {
   Parts parts;
   parts.Add(Clean(content.start.method()));
   if (to_client) {
-    if (content.attempt > 1) parts.Add(absl::StrCat("attempt ", content.attempt));
-    parts.Add(absl::StrCat("queued ", CompactTime(absl::Microseconds(content.queue_wait_us))));
+    // Of a later attempt it is not the queue alone in which the time has passed.
+    const std::string since = CompactTime(absl::Microseconds(content.queue_wait_us));
+    parts.Add(content.attempt > 1 ? absl::StrCat("attempt ", content.attempt, ", ", since, " old")
+                                  : absl::StrCat("queued ", since));
   }
   if (content.timeout_ms != 0)
     parts.Add(absl::StrCat(to_client ? "" : "timeout ", Milliseconds(content.timeout_ms), to_client ? " left" : ""));

@@ -73,13 +73,23 @@ std::string PadRight(std::string_view text, size_t width) {
   return std::string(text).append(text.size() < width ? width - text.size() : 0, ' ');
 }
 
+namespace {
+
+// Turns the direction of what follows: a text that has it says something else than it shows.
+bool TurnsText(std::string_view character) {
+  return character == "\u061c" || (character >= "\u200e" && character <= "\u200f") ||
+         (character >= "\u202a" && character <= "\u202e") || (character >= "\u2066" && character <= "\u2069");
+}
+
+}  // namespace
+
 std::string Printable(std::string_view text, size_t max_bytes) {
   std::string printable;
   while (!text.empty()) {
     const size_t length = proto::CharacterBytes(text);
     std::string_view character = text.substr(0, length == 0 ? 1 : length);
     text.remove_prefix(character.size());
-    if (length == 0 || proto::IsControl(character)) character = "?";
+    if (length == 0 || proto::IsControl(character) || TurnsText(character)) character = "?";
     if (printable.size() + character.size() > max_bytes) break;
     printable += character;
   }

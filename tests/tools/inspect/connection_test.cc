@@ -427,6 +427,34 @@ TEST_F(ConnectionTest, BlamesNobodyForAWindowThatWasCut) {
   EXPECT_FALSE(told_.exchanges()[0].has_missed) << "the sizes of bodies are known";
 }
 
+TEST_F(ConnectionTest, DoesNotCountABodyOfWhichNobodySaidHowLongItIs) {
+  told_.Cut(Direction::kToServer, StartFrame(kReq, 1, Id(5), {.body = "abc"}));
+  told_.EndAll();
+  ASSERT_EQ(told_.exchanges().size(), 1u);
+  EXPECT_TRUE(told_.exchanges()[0].has_missed);
+  EXPECT_FALSE(told_.exchanges()[0].knows_method);
+  EXPECT_FALSE(told_.exchanges()[0].timeout_ms.has_value());
+}
+
+TEST_F(ConnectionTest, CountsAsQueuedNoTimeOfAnEarlierAttempt) {
+  const auto handed_on = [](uint8_t direction, uint16_t slot, uint16_t attempt, uint32_t since_us) {
+    std::string frame = HandedOn(direction, slot, Id(5));
+    proto::StartBlock block(
+        {reinterpret_cast<uint8_t*>(frame.data()) + proto::kHeaderBytes, frame.size() - proto::kHeaderBytes});
+    block.set_attempt(attempt);
+    block.set_queue_wait_us(since_us);
+    return frame;
+  };
+  Up(JoinFrame(3, Id(3), "jobs") + ReceiveFrame(2) + ReceiveFrame(3) + StartFrame(kReq, 1, Id(5)));
+  Down(handed_on(kReq, 2, 1, 0));
+  Up(LeaveFrame(2, Id(2)));  // 1 ms later, as each call
+  Down(handed_on(kReq, 3, 2, 1500));
+  Up(StartFrame(kRes, 3, Id(5)) + EndFrame(kRes, 3, Id(5)));
+  Down(handed_on(kRes, 1, 2, 1500) + EndFrame(kRes, 1, Id(5)));
+  ASSERT_EQ(told_.exchanges().size(), 1u);
+  EXPECT_EQ(told_.exchanges()[0].queue_wait, absl::Microseconds(500));
+}
+
 TEST_F(ConnectionTest, KnowsWhichExchangesMayHaveMissedFrames) {
   Up(StartFrame(kReq, 1, Id(5)));
   told_.Gap(Direction::kToServer, 100);

@@ -202,6 +202,34 @@ TEST(Golden, SaysNoMoreOfBodiesThanWasSeen) {
   EXPECT_NE(summary.find("  >2.9K     >0\n"), std::string::npos) << summary;
 }
 
+// Nobody has seen a receiver, nor heard that there was none.
+TEST(Golden, TimelineDoesNotSayThatWasQueuedWhichMayHaveRun) {
+  Exchange exchange;
+  exchange.began = absl::UnixEpoch();
+  exchange.ended = exchange.began + absl::Milliseconds(20);
+  exchange.end = "deadline";
+  exchange.may_have_run = true;
+  EXPECT_NE(DrawTimeline(exchange, 100, Style()).find("queued, or handed out\n"), std::string::npos);
+  exchange.may_have_run = false;
+  exchange.end = "no_receiver";
+  EXPECT_EQ(DrawTimeline(exchange, 100, Style()).find("queued"), std::string::npos);
+}
+
+TEST(Golden, SummaryCountsNoTimeOfWhatHasNoEnd) {
+  Exchange exchange;
+  exchange.began = absl::UnixEpoch();
+  exchange.ended = exchange.began + absl::Seconds(4);
+  exchange.end = "open";
+  const auto make = [&exchange](Output& out) {
+    auto sink = std::make_unique<SummarySink>(Wide(100), false, out);
+    sink->OnExchange(exchange);
+    return sink;
+  };
+  const std::string summary = Shown(make, [](Tap&) {}, {100, false});
+  EXPECT_EQ(summary.find("4.0"), std::string::npos) << summary;
+  EXPECT_NE(summary.find("1 open"), std::string::npos) << summary;
+}
+
 // ---- Whether everything is in it ---------------------------------------------------------------------------------
 
 TEST(Golden, HasEveryTypeOfFrameThatTheProtocolHas) {

@@ -283,7 +283,8 @@ end
 -- ---- Exchanges ----
 
 -- What a slot had to do with a request that is not live on it: "refused" (its START could not begin it), "ended", or
--- "ended_by_receiver" (with the end of the response, which it wrote itself).
+-- "ended_by_receiver" (with the end of the response, which it wrote itself) or "ended_by_server" (with the same, which the
+-- server wrote to the sender).
 local function remember(slot, request, how)
   slot.past = slot.past or {}
   slot.past[request] = how
@@ -414,7 +415,7 @@ function Connection:of_stream(frame, slot)
   end
   self:spend(frame, stream)
   if not is_request and stream.has_ended and frame.rule == rule_before then
-    self:end_exchange(frame, slot, to_server and "ended_by_receiver" or "ended")
+    self:end_exchange(frame, slot, to_server and "ended_by_receiver" or "ended_by_server")
   end
   if receives then self:begin_receive(frame, slot) end
 end
@@ -436,8 +437,9 @@ function Connection:judge_foreign(frame, slot)
     return
   end
   local is_of_stream = to_server and OF_A_STREAM[frame.type]
-  if past == "ended_by_receiver" then
-    if is_of_stream and frame:has(self.header.RESPONSE) then
+  if past == "ended_by_receiver" or past == "ended_by_server" then
+    local by_writer = to_server == (past == "ended_by_receiver")
+    if by_writer and OF_A_STREAM[frame.type] and frame:has(self.header.RESPONSE) then
       frame.late = false
       self:break_if_seen(frame, "after_end")
     end

@@ -26,6 +26,7 @@ Reader.__index = Reader
 local function new(header, to_server, from_start)
   local state = from_start and (to_server and "preface" or "frames") or "seeking"
   return setmetatable({ header = header, to_server = to_server, state = state, offset = 0,
+    behind = 0,  -- bytes of a packet that are missing behind the frame that is cut
     max_payload_bytes = PLAUSIBLE_PAYLOAD_BYTES }, Reader)
 end
 
@@ -48,13 +49,15 @@ end
 
 -- What stands in `raw` at `at`, from 1 on: {kind, bytes, offset} with the kind "preface", "frame", "payload" (more of
 -- a frame that was cut), "damage" (with the rule), "skipped", "again" (they were seen before), or "wait", for so many
--- bytes more. Of a packet that was cut `reported` bytes passed. `is_blind` where what follows is not known.
+-- bytes more. Of a packet that was cut `reported` bytes passed. `is_blind` where what follows is not known, and
+-- `is_blind_behind` where what follows the frame is not.
 function Reader:next(raw, at, reported)
   if self.was_seen then return { kind = "again", bytes = #raw - at + 1 } end
   local step = self["of_" .. self.state](self, raw, at, reported)
   step.offset = self.offset
   self.waits = step.kind == "wait"
-  if step.kind ~= "wait" and step.kind ~= "payload" then self.offset = self.offset + step.bytes end
+  if step.kind ~= "wait" and step.kind ~= "payload" then self.offset = self.offset + step.bytes + self.behind end
+  self.behind = 0
   return step
 end
 
@@ -82,7 +85,10 @@ function Reader:of_frames(raw, at, reported)
   if left < bytes then
     if reported == #raw then return self:wait(raw, at, reported, bytes - left) end
     local left_of_packet = reported - at + 1
-    if bytes < left_of_packet then return self:wait(raw, at, reported) end
+    if bytes < left_of_packet then
+      self.state, self.behind = "seeking", left_of_packet - bytes
+      return { kind = "frame", bytes = bytes, is_blind_behind = true }
+    end
     if bytes > left_of_packet then
       self.state, self.payload_ends = "payload", (self.ending + bytes - left_of_packet) % 2 ^ 32
     end

@@ -330,6 +330,7 @@ function relay.dissector(tvb, pinfo, root)
     if step.bytes > 0 then
       infos[#infos + 1] = show_step[step.kind](range, pinfo, root, stream, to_server, step)
     end
+    if step.is_blind_behind then stream.state:lose_sight(to_server) end
     offset = offset + step.bytes
   end
   if #infos > 0 then
