@@ -221,6 +221,16 @@ TEST_F(AssemblyTest, AnEndBehindMoreThanAnyWindowIsAnEnd) {
   EXPECT_EQ(recorder_.only().to_server, std::string(proto::kPreface) + "[gap 0][end]");
 }
 
+TEST_F(AssemblyTest, NobodyAcknowledgesWhatStandsBehindAnEnd) {
+  Take(wire_.Handshake());
+  Say(0, proto::kPreface);
+  Take({wire_.Make(Direction::kToServer, 8, "", tcp::kFin | tcp::kAck)});
+  Segment ack = wire_.Make(Direction::kToClient, 0, "");
+  ack.acknowledged += kUnknownGapBytes + 100;
+  Take({ack});
+  EXPECT_EQ(recorder_.only().to_server, std::string(proto::kPreface) + "[end]");
+}
+
 TEST_F(AssemblyTest, AResetEndsBothSides) {
   Take(wire_.Handshake());
   Say(0, proto::kPreface);

@@ -161,6 +161,7 @@ void TcpAssembly::TellHeld(Connection& connection, size_t from) {
 
 void TcpAssembly::SkipTo(Connection& connection, size_t from, uint64_t position) {
   Half& half = connection.halves[from];
+  if (half.is_closed) return;
   while (!half.held.empty()) GiveUpHole(connection, from);
   if (connection.state == State::kRelay) tap_.OnGap(connection.id, DirectionOf(connection, from), now_, 0);
   half.next = position;
@@ -265,7 +266,7 @@ void TcpAssembly::Close(Connection& connection, size_t first) {
 
 void TcpAssembly::Remove(Connection& connection) {
   for (size_t from = 0; from < 2 && connection.state == State::kRelay; ++from) {
-    if (!connection.halves[from].is_closed) SkipTo(connection, from, connection.halves[from].next);
+    SkipTo(connection, from, connection.halves[from].next);
   }
   if (connection.state != State::kOver) Close(connection, 0);
   by_use_.erase(connection.place);
