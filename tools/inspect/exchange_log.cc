@@ -31,8 +31,9 @@ void EndAttempt(Exchange& exchange, Attempt::End how, absl::Time at) {
 
 // Whether the server let it wait for a receiver until it ended, and handed it to none.
 bool HasOnlyWaited(const Exchange& exchange) {
-  return exchange.sender_seen && !exchange.queue_wait.has_value() && exchange.attempts.empty() &&
-         !exchange.may_have_run.value_or(false) && (exchange.end == "deadline" || exchange.end == "stopping");
+  return exchange.sender_seen && !exchange.queue_wait.has_value() && exchange.attempt == 0 &&
+         exchange.attempts.empty() && !exchange.may_have_run.value_or(false) &&
+         (exchange.end == "deadline" || exchange.end == "stopping");
 }
 
 void SetEnd(Exchange& exchange, const v1::Status& status) {

@@ -157,6 +157,11 @@ void Drawing::Attempts() {
   if (exchange_.attempts.empty()) {
     // No receiver was seen. Where the server has not said how long the request was queued, it may have been refused.
     if (!exchange_.queue_wait.has_value()) {
+      const bool was_handed_out = exchange_.attempt > 0 || exchange_.response_stream.frames > 0;
+      if (was_handed_out) {
+        const std::string note = exchange_.attempt > 0 ? absl::StrCat("attempt ", exchange_.attempt) : "";
+        return Bar("handed out", exchange_.began, exchange_.ended, IsGoodEnd(exchange_) ? "32" : "31", note);
+      }
       if (exchange_.may_have_run == false) return;
       return Bar("unanswered", exchange_.began, exchange_.ended, "33", "queued, or handed out");
     }

@@ -210,6 +210,10 @@ TEST(Golden, TimelineDoesNotSayThatWasQueuedWhichMayHaveRun) {
   exchange.end = "deadline";
   exchange.may_have_run = true;
   EXPECT_NE(DrawTimeline(exchange, 100, Style()).find("queued, or handed out\n"), std::string::npos);
+  exchange.attempt = 2;
+  EXPECT_NE(DrawTimeline(exchange, 100, Style()).find("handed out "), std::string::npos);
+  EXPECT_EQ(DrawTimeline(exchange, 100, Style()).find("queued"), std::string::npos);
+  exchange.attempt = 0;
   exchange.may_have_run = false;
   exchange.end = "no_receiver";
   EXPECT_EQ(DrawTimeline(exchange, 100, Style()).find("queued"), std::string::npos);
