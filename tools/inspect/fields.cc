@@ -4,6 +4,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "tools/inspect/words.h"
 #include "tools/relay/text.h"
@@ -69,6 +70,23 @@ std::vector<std::string> AllViolations() {
   return names;
 }
 
+// Of any header that breaks no rule.
+std::vector<std::string> AllFlags() {
+  using proto::HeaderFault;
+  std::vector<std::string> names;
+  for (uint8_t flags = 0; flags <= flag::kAll; ++flags) {
+    for (uint8_t type = 1; type <= proto::kLastFrameType; ++type) {
+      std::array<uint8_t, proto::kHeaderBytes> header;
+      proto::WriteHeader(header.data(), 0, static_cast<FrameType>(type), flags, 0, proto::kNilUuid);
+      const proto::HeaderFault fault = proto::CheckHeader(proto::Frame(header));
+      if (fault == HeaderFault::kDirectionMissing || fault == HeaderFault::kFlagMisplaced) continue;
+      names.push_back(FlagNames(flags));
+      break;
+    }
+  }
+  return names;
+}
+
 constexpr std::array kAll = {
     FieldInfo{"number", Kind::kNumber},
     FieldInfo{"time", Kind::kTime},
@@ -76,12 +94,12 @@ constexpr std::array kAll = {
     FieldInfo{"direction", Kind::kText, AllDirections},
     FieldInfo{"offset", Kind::kNumber},
     FieldInfo{"type", Kind::kText, AllTypes},
-    FieldInfo{"type_number", Kind::kNumber},
-    FieldInfo{"flags", Kind::kText},
-    FieldInfo{"slot", Kind::kNumber},
+    FieldInfo{"type_number", Kind::kNumber, nullptr, UINT8_MAX},
+    FieldInfo{"flags", Kind::kText, AllFlags},
+    FieldInfo{"slot", Kind::kNumber, nullptr, UINT16_MAX},
     FieldInfo{"id", Kind::kText},
-    FieldInfo{"bytes", Kind::kNumber},
-    FieldInfo{"known_bytes", Kind::kNumber},
+    FieldInfo{"bytes", Kind::kNumber, nullptr, UINT32_MAX},
+    FieldInfo{"known_bytes", Kind::kNumber, nullptr, UINT32_MAX},
     FieldInfo{"request", Kind::kText},
     FieldInfo{"channel", Kind::kText},
     FieldInfo{"channel_id", Kind::kText},
@@ -122,13 +140,13 @@ constexpr std::array kAll = {
     FieldInfo{"timeout_ms", Kind::kNumber},
     FieldInfo{"max_extension_ms", Kind::kNumber},
     FieldInfo{"queue_wait_us", Kind::kNumber},
-    FieldInfo{"attempt", Kind::kNumber},
+    FieldInfo{"attempt", Kind::kNumber, nullptr, UINT16_MAX},
     FieldInfo{"start_bytes", Kind::kNumber},
     FieldInfo{"body_bytes", Kind::kNumber},
     FieldInfo{"status", Kind::kText, AllStatusNames},
     FieldInfo{"code", Kind::kNumber},
     FieldInfo{"message", Kind::kText},
-    FieldInfo{"end", Kind::kText},
+    FieldInfo{"end", Kind::kText, AllEndNames},
     FieldInfo{"may_have_run", Kind::kKnownBool},
     FieldInfo{"retry_after_ms", Kind::kNumber},
     FieldInfo{"requeue", Kind::kBool},
@@ -346,6 +364,19 @@ std::vector<std::string> AllStatusNames() {
     names.push_back(CodeName(code));
   }
   return names;
+}
+
+std::vector<std::string> AllEndNames() {
+  return absl::StrSplit(
+      "completed deadline queue_count queue_bytes queue_bytes_total sender_reset sender_lost receiver_reset "
+      "receiver_lost no_receiver second_start not_started after_end start_too_large end_too_large "
+      "window_too_far window_overrun stopping memory slot_not_joined slot_busy connection_leaving id_live left "
+      "taken_over client_live client_limit max_clients channel_limit peer_closed peer_lost goaway bad_preface "
+      "bad_version before_hello second_hello observer bad_header payload_too_large malformed server_frame "
+      "bad_start slot_bound observer_role channel_name hello_timeout heartbeat send_queue "
+      "send_queue_bytes_total control_frames_owed max_connections max_unauthenticated max_observers "
+      "frames_per_second resets_per_second control_frames_per_second open reset",
+      ' ');
 }
 
 std::string TextOf(const Value& value) {

@@ -44,11 +44,14 @@ struct FieldInfo {
   FieldKind kind;
   // Of one that has few values: all of them, but for numbers that this version does not know ("type 77", "code 99").
   std::vector<std::string> (*values)() = nullptr;
+  uint64_t most = UINT64_MAX;  // of a number
 };
 // Every field that a frame can have.
 std::span<const FieldInfo> AllFields();
 
 std::vector<std::string> AllStatusNames();
+// Those that a relay names, and what an exchange ends with where none is named.
+std::vector<std::string> AllEndNames();
 
 // As JSON.md writes them.
 std::string TimeText(absl::Time at);

@@ -123,7 +123,12 @@ std::string FaultOf(const FieldInfo& field, const std::string& value) {
   if (std::find(values.begin(), values.end(), value) != values.end()) return "";
   const std::string name(field.name);
   if (values.size() <= 5) return absl::StrCat(name, " is one of ", absl::StrJoin(values, ", "));
-  return absl::StrCat("no ", name, " '", value, "'", Guess(value, values));
+  const std::string guess = Guess(value, values);
+  const bool is_part = std::any_of(values.begin(), values.end(), [&value](const std::string& whole) {
+    return whole.find(value) != std::string::npos;
+  });
+  return absl::StrCat("no ", name, " '", value, "'", guess,
+                      guess.empty() && is_part ? absl::StrCat("; ", name, "~", value, " asks for a part of it") : "");
 }
 
 // The beginning of a time as TimeText writes it, of a year at least.
@@ -267,7 +272,7 @@ class Parser {
     }
     switch (field.kind) {
       case FieldKind::kNumber:
-        return NumberTest(name, op, value, op_at, value_at);
+        return NumberTest(name, field, op, value, op_at, value_at);
       case FieldKind::kBool:
       case FieldKind::kKnownBool:
         if (value != "true" && value != "false") return Fail(value_at, absl::StrCat(name, " is true or false"));
@@ -310,11 +315,12 @@ class Parser {
     };
   }
 
-  Test NumberTest(const std::string& name, std::string_view op, const std::string& value, size_t op_at,
-                  size_t value_at) {
+  Test NumberTest(const std::string& name, const FieldInfo& field, std::string_view op, const std::string& value,
+                  size_t op_at, size_t value_at) {
     const std::optional<uint64_t> number = ParseNumber(value);
     if (!number.has_value())
       return Fail(value_at, absl::StrCat(name, " is a number, as 4096 or 4K; '", value, "' is none"));
+    if (*number > field.most) return Fail(value_at, absl::StrCat(name, " is at most ", field.most));
     if (op == "~") return Fail(op_at, absl::StrCat(name, " is a number: '~' does not fit"));
     return [name, op, wanted = *number](const Lookup& lookup) {
       const std::optional<Value> found = lookup(name);

@@ -93,6 +93,14 @@ TEST(Filter, RefusesValuesThatNoFieldHas) {
   EXPECT_THAT(ErrorOf("time>noon"), HasSubstr("or the beginning of that, at column 6"));
   EXPECT_THAT(ErrorOf("time>\"2026-1-01\""), HasSubstr("time is as"));
   EXPECT_THAT(ErrorOf("time~\"2026\""), HasSubstr("'~' does not fit"));
+  EXPECT_THAT(ErrorOf("flags==FIN"), HasSubstr("no flags 'FIN'; flags~FIN asks for a part of it, at column 8"));
+  EXPECT_THAT(ErrorOf("flags==\"FIN|REQUEST\""), HasSubstr("no flags 'FIN|REQUEST'"));
+  EXPECT_THAT(ErrorOf("end==no_reciever"), HasSubstr("is it no_receiver?, at column 6"));
+  EXPECT_THAT(ErrorOf("end!=done", Filter::Shown::kExchanges), HasSubstr("no end 'done', at column 6"));
+  EXPECT_THAT(ErrorOf("slot==65536"), HasSubstr("slot is at most 65535, at column 7"));
+  EXPECT_THAT(ErrorOf("type_number>255K"), HasSubstr("type_number is at most 255, at column 13"));
+  EXPECT_EQ(ErrorOf("slot==65535 || flags==\"REQUEST|FIN\" || flags==\"\""), "");
+  EXPECT_EQ(ErrorOf("end==open || end==reset || end==completed", Filter::Shown::kExchanges), "");
   // What a later version may have.
   EXPECT_EQ(Count("type==\"type 77\""), 1u);
   EXPECT_EQ(ErrorOf("status==\"code 99\""), "");

@@ -256,8 +256,10 @@ TEST(Golden, HasEveryTypeOfFrameThatTheProtocolHas) {
 
 TEST(Golden, HasEveryEndThatTheServerHas) {
   const std::string json = ReadFile(std::string(GOLDEN_DIR) + "/frames.json");
+  const std::vector<std::string> known = AllEndNames();
   for (size_t i = 1; i < server::kEndCount; ++i) {
     const std::string name(server::InfoOf(static_cast<server::End>(i)).name);
+    EXPECT_NE(std::find(known.begin(), known.end(), name), known.end()) << name;
     EXPECT_NE(json.find("\"end\":\"" + name + "\""), std::string::npos) << name;
   }
 }
