@@ -265,6 +265,11 @@ class Files(Inspect):
         self.assertEqual(self.inspect("-", "--strict", stdin=b"GET / HTTP/1.1").code, 1)
         self.assertEqual(self.inspect("-", stdin=b"GET / HTTP/1.1").code, OK)
 
+    def test_what_a_join_names_is_shown_though_it_joins_nobody(self):
+        join = b"\x0a\x10" + bytes(15) + b"\x07" + b"\x12\x10" + bytes(16) + b"\x1a\x05wrong"
+        frame = len(join).to_bytes(4, "big") + bytes.fromhex("0300000100000000000000000000000000000000") + join
+        self.assertRegex(self.inspect("-", stdin=self.HELLO + frame).out.decode(), r"JOIN .*client \w{8}, channel wrong\n")
+
     def test_strict_fails_where_nothing_was_seen(self):
         for stdin in (b"", b"RELAY/1\n"):
             result = self.inspect("-", "--strict", stdin=stdin)

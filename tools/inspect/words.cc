@@ -78,6 +78,17 @@ std::string WelcomeWords(const v1::Welcome& welcome) {
   return parts.Take();
 }
 
+// What it names, though it may join nobody.
+std::string JoinWords(const SeenFrame& frame) {
+  const v1::Join& join = frame.content->join;
+  Parts parts;
+  if (const auto client = proto::UuidFromBytes(join.client_id())) parts.Add("client " + ShortId(*client));
+  const std::string& name = join.channel_name();
+  if (!name.empty() && name != frame.channel_name) parts.Add("channel " + Clean(name));
+  if (!join.key().empty()) parts.Add("with a key");
+  return parts.Take();
+}
+
 std::string ReceiveWords(const v1::Receive& receive, bool to_server) {
   if (!to_server) return receive.withdraw() ? "withdrawn" : "nothing came";
   if (receive.withdraw()) return "withdraws";
@@ -138,7 +149,7 @@ std::string ContentWords(const SeenFrame& frame) {
     case FrameType::kWelcome:
       return WelcomeWords(content.welcome);
     case FrameType::kJoin:
-      return absl::StrCat("client ", ShortId(frame.client), content.join.key().empty() ? "" : ", with a key");
+      return JoinWords(frame);
     case FrameType::kLeave:
       if (to_server && content.status.code() == 0 && content.status.message().empty()) return "leaves";
       return StatusWords(content.status);
