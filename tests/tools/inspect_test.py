@@ -313,6 +313,8 @@ class Files(Inspect):
                 (["-", "--filter", "total_us>5"], USAGE, "'total_us' is a field of exchanges"),
                 (["-", "--filter", ""], USAGE, "--filter: it needs an expression"),
                 (["-", "--timeline", ""], USAGE, "--timeline: it needs a request's id, or 'all'"),
+                (["-", "--timeline", "zz"], USAGE, "'zz' is no id"),
+                (["-", "--timeline", "abc"], USAGE, "'abc' is no id"),
                 (["-", "--write", ""], USAGE, "--write: it needs a file"),
                 (["--live", "tcp://127.0.0.1:1", "--channel", ""], USAGE, "--channel: it needs a channel"),
                 (["--live", "tcp://127.0.0.1:1", "--client", ""], USAGE, "--client: it needs an id"),

@@ -225,9 +225,14 @@ std::string DrawTimeline(const Exchange& exchange, size_t width, const Style& st
   return Drawing(exchange, width, style).Draw();
 }
 
+bool MayName(std::string_view wanted) {
+  constexpr size_t kIdCharacters = 36;
+  return wanted.size() >= 4 && wanted.size() <= kIdCharacters &&
+         wanted.find_first_not_of("0123456789abcdef-") == std::string_view::npos;
+}
+
 bool IsNamed(const proto::Uuid& request, std::string_view wanted) {
-  const std::string id = proto::ToString(request);
-  return ShortId(request) == wanted || (wanted.size() >= 4 && id.starts_with(wanted)) || id == wanted;
+  return ShortId(request) == wanted || proto::ToString(request).starts_with(wanted);
 }
 
 void TimelineSink::OnFrame(const SeenFrame& frame) {

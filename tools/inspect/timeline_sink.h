@@ -15,8 +15,11 @@ namespace relay::inspect {
 // What is drawn, lines with newlines.
 std::string DrawTimeline(const Exchange& exchange, size_t width, const Style& style);
 
-// Whether `wanted` is the request's id, the 8 digits that are shown of it, or what it begins with.
+// Whether `wanted`, which MayName takes, is the request's id, the 8 digits that are shown of it, or what it begins
+// with.
 bool IsNamed(const proto::Uuid& request, std::string_view wanted);
+// 4 characters of an id, or more.
+bool MayName(std::string_view wanted);
 
 // Thread-compatible.
 class TimelineSink : public Sink {

@@ -321,7 +321,10 @@ int Inspect(int argc, const char* const* argv) {
   app.add_flag("--json", arguments.is_json);
   app.add_flag("--requests", arguments.shows_requests);
   app.add_flag("--summary", arguments.shows_summary);
-  app.add_option("--timeline", arguments.timeline)->check(Needs("a request's id, or 'all'"));
+  app.add_option("--timeline", arguments.timeline)->check([](const std::string& value) {
+    if (value == "all" || inspect::MayName(value)) return std::string();
+    return "it needs a request's id, or 'all'; '" + value + "' is no id";
+  });
   app.add_option("--filter", arguments.filter)->check(Needs("an expression"));
   if (const std::optional<int> code = ParseCommandLine(app, argc, argv, kHelp)) return *code;
 
