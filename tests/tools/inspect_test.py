@@ -265,6 +265,10 @@ class Files(Inspect):
         self.assertEqual(self.inspect("-", "--strict", stdin=b"GET / HTTP/1.1").code, 1)
         self.assertEqual(self.inspect("-", stdin=b"GET / HTTP/1.1").code, OK)
 
+    def test_an_end_inside_of_the_preface_is_called_so(self):
+        self.assertIn(b"ends inside of the preface: 4 bytes", self.inspect("-", stdin=self.HELLO[:4]).out)
+        self.assertIn(b"ends inside of a header: 4 bytes", self.inspect("-", stdin=self.HELLO[:12]).out)
+
     def test_what_a_join_names_is_shown_though_it_joins_nobody(self):
         join = b"\x0a\x10" + bytes(15) + b"\x07" + b"\x12\x10" + bytes(16) + b"\x1a\x05wrong"
         frame = len(join).to_bytes(4, "big") + bytes.fromhex("0300000100000000000000000000000000000000") + join

@@ -218,6 +218,7 @@ void FrameReader::TellSkipped(Skipped::Why why, uint64_t bytes) {
     if (held_.size() >= kHeaderBytes) {
       skipped.frame_bytes = kHeaderBytes + uint64_t{proto::LoadBig<uint32_t>(held_.data())};
     }
+    skipped.is_preface = state_ == State::kPreface;
   }
   handler_.OnSkipped(skipped);
   offset_ += bytes;

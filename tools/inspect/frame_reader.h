@@ -44,9 +44,11 @@ struct Skipped {
   Why why = Why::kDamage;
   uint64_t offset = 0;
   uint64_t bytes = 0;
-  // kTruncated: the bytes that have come, of a frame of `frame_bytes` where its header is among them.
+  // kTruncated: the bytes that have come, of a frame of `frame_bytes` where its header is among them, or of the
+  // preface.
   std::span<const uint8_t> begun;
   uint64_t frame_bytes = 0;
+  bool is_preface = false;
 };
 
 // Thread-compatible.

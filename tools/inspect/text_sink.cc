@@ -207,7 +207,8 @@ void TextSink::OnSkipped(const Place& place, const Skipped& skipped) {
       text = skipped.frame_bytes > 0
                  ? absl::StrCat("ends inside of a frame: ", skipped.bytes, " of its ", skipped.frame_bytes,
                                 " bytes, from ", skipped.offset)
-                 : absl::StrCat("ends inside of a header: ", skipped.bytes, " bytes, from ", skipped.offset);
+                 : absl::StrCat("ends inside of ", skipped.is_preface ? "the preface: " : "a header: ", skipped.bytes,
+                                " bytes, from ", skipped.offset);
       break;
     case Skipped::Why::kGap:
       absl::StrAppend(&text, ": beside a gap");
