@@ -154,7 +154,8 @@ TEST(Capture, IsKnownByItsFirstBytes) {
   EXPECT_TRUE(IsCapture("\xd4\xc3\xb2\xa1"sv));
   EXPECT_TRUE(IsCapture("\xa1\xb2\x3c\x4d"sv));
   EXPECT_FALSE(IsCapture("RELAY/1\n"sv));
-  EXPECT_FALSE(IsCapture("\xa1\xb2\xc3"sv));
+  EXPECT_TRUE(IsCapture("\xa1\xb2\xc3"sv));
+  EXPECT_FALSE(IsCapture("\xa1\xb3"sv));
   EXPECT_FALSE(IsCapture(""sv));
 }
 

@@ -269,6 +269,12 @@ class Files(Inspect):
         self.assertIn(b"ends inside of the preface: 4 bytes", self.inspect("-", stdin=self.HELLO[:4]).out)
         self.assertIn(b"ends inside of a header: 4 bytes", self.inspect("-", stdin=self.HELLO[:12]).out)
 
+    def test_a_capture_of_which_its_magic_is_cut_is_none_of_bytes(self):
+        for magic in (b"\x0a", b"\xd4\xc3", b"\xa1\xb2\xc3"):
+            result = self.inspect("-", stdin=magic)
+            self.assertEqual((result.code, result.out), (INVALID_ARGUMENT, b""), result)
+            self.assertIn("truncated", result.err)
+
     def test_what_a_join_names_is_shown_though_it_joins_nobody(self):
         join = b"\x0a\x10" + bytes(15) + b"\x07" + b"\x12\x10" + bytes(16) + b"\x1a\x05wrong"
         frame = len(join).to_bytes(4, "big") + bytes.fromhex("0300000100000000000000000000000000000000") + join

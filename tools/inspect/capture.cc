@@ -97,7 +97,7 @@ bool IsCapture(std::string_view first_bytes) {
   const std::string_view magic = first_bytes.substr(0, kCaptureMagicBytes);
   for (const std::string_view known :
        {"\xa1\xb2\xc3\xd4"sv, "\xd4\xc3\xb2\xa1"sv, "\xa1\xb2\x3c\x4d"sv, "\x4d\x3c\xb2\xa1"sv, "\x0a\x0d\x0d\x0a"sv}) {
-    if (magic == known) return true;
+    if (!magic.empty() && known.starts_with(magic)) return true;
   }
   return false;
 }

@@ -18,7 +18,8 @@ namespace relay::inspect {
 // How many bytes IsCapture looks at.
 inline constexpr size_t kCaptureMagicBytes = 4;
 
-// Whether a file that begins so is a pcap, of either order of bytes and either unit of time, or a pcapng.
+// Whether a file that begins so is a pcap, of either order of bytes and either unit of time, or a pcapng; one that ends
+// so soon may have been.
 bool IsCapture(std::string_view first_bytes);
 
 // INVALID_ARGUMENT where the file's header is broken, or its link layer unknown. At the end of Run `on_skipped` hears
