@@ -280,6 +280,14 @@ class Files(Inspect):
         frame = len(join).to_bytes(4, "big") + bytes.fromhex("0300000100000000000000000000000000000000") + join
         self.assertRegex(self.inspect("-", stdin=self.HELLO + frame).out.decode(), r"JOIN .*client \w{8}, channel wrong\n")
 
+    def test_no_json_turns_the_terminal_that_shows_it(self):
+        method = "gpj.\u202e\u009b31m".encode()
+        hello = b"\x08\x01\x12" + bytes([len(method)]) + method
+        stdin = b"RELAY/1\n" + len(hello).to_bytes(4, "big") + b"\x01" + bytes(19) + hello
+        out = self.inspect("-", "--json", stdin=stdin).out
+        self.assertIn(rb'"agent":"gpj.\u202e\u009b31m"', out)
+        self.assertEqual(json.loads(out.splitlines()[-1])["agent"].encode(), method)
+
     def test_strict_fails_where_nothing_was_seen(self):
         for stdin in (b"", b"RELAY/1\n"):
             result = self.inspect("-", "--strict", stdin=stdin)

@@ -3,6 +3,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "proto/utf8.h"
+#include "tools/relay/text.h"
 
 namespace relay::inspect {
 namespace {
@@ -38,6 +39,13 @@ std::string JsonMetadata(const Metadata& metadata) {
   return json + "]";
 }
 
+// Of one character, of three bytes at the most.
+uint32_t CodePoint(std::string_view character) {
+  uint32_t point = static_cast<unsigned char>(character[0]) & (0x7f >> (character.size() - 1));
+  for (const char c : character.substr(1)) point = point << 6 | (static_cast<unsigned char>(c) & 0x3f);
+  return point;
+}
+
 }  // namespace
 
 std::string JsonString(std::string_view text) {
@@ -54,8 +62,8 @@ std::string JsonString(std::string_view text) {
       json += character;
     } else if (first == '\n') {
       json += "\\n";
-    } else if (first < 0x20 || first == 0x7f) {
-      absl::StrAppend(&json, "\\u00", absl::Hex(first, absl::kZeroPad2));
+    } else if (proto::IsControl(character) || tools::TurnsText(character)) {
+      absl::StrAppend(&json, "\\u", absl::Hex(CodePoint(character), absl::kZeroPad4));
     } else {
       json += character;
     }

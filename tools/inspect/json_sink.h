@@ -48,7 +48,7 @@ class JsonSink : public Sink {
   std::string line_;
 };
 
-// As a JSON string, with its quotes: bytes that are no UTF-8 become U+FFFD.
+// As a JSON string, with its quotes: bytes that are no UTF-8 become U+FFFD, and nothing in it controls who shows it.
 std::string JsonString(std::string_view text);
 
 }  // namespace relay::inspect

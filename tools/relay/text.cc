@@ -73,15 +73,10 @@ std::string PadRight(std::string_view text, size_t width) {
   return std::string(text).append(text.size() < width ? width - text.size() : 0, ' ');
 }
 
-namespace {
-
-// Turns the direction of what follows: a text that has it says something else than it shows.
 bool TurnsText(std::string_view character) {
   return character == "\u061c" || (character >= "\u200e" && character <= "\u200f") ||
          (character >= "\u202a" && character <= "\u202e") || (character >= "\u2066" && character <= "\u2069");
 }
-
-}  // namespace
 
 std::string Printable(std::string_view text, size_t max_bytes) {
   std::string printable;

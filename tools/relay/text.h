@@ -26,6 +26,10 @@ std::string FormatDuration(std::chrono::nanoseconds duration);
 std::string PadLeft(std::string_view text, size_t width);
 std::string PadRight(std::string_view text, size_t width);
 
+// Whether the character, as UTF-8, turns the direction of what follows: a text that has it says something else than it
+// shows.
+bool TurnsText(std::string_view character);
+
 // `text` without control characters and without bytes that are not UTF-8 ('?' in their place), cut to `max_bytes` at a
 // character's boundary.
 std::string Printable(std::string_view text, size_t max_bytes);
