@@ -288,6 +288,10 @@ class Files(Inspect):
         self.assertIn(rb'"agent":"gpj.\u202e\u009b31m"', out)
         self.assertEqual(json.loads(out.splitlines()[-1])["agent"].encode(), method)
 
+    def test_a_limit_that_nobody_has_told_is_not_told(self):
+        out = self.inspect("-", stdin=self.HELLO + b"\xff" + bytes(23)).out
+        self.assertIn(b"at most max_payload_bytes, which no WELCOME has told; this header says 4278190080", out)
+
     def test_strict_fails_where_nothing_was_seen(self):
         for stdin in (b"", b"RELAY/1\n"):
             result = self.inspect("-", "--strict", stdin=stdin)

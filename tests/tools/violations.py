@@ -85,6 +85,7 @@ BREAKS = {
 }
 # The same, from the first byte on.
 BREAKS_FROM_THE_START = {
+    "payload_too_large": [[(UP, GREETS + b"\xff" + ping())]],
     "bad_preface": [[(UP, b"GET / HTTP/1.1\r\n"), (UP, b"\r\n"), (DOWN, ping())], [(UP, b"REL"), (UP, b"AX")]],
     "before_hello": [[(UP, PREFACE + ping())]],
     "before_welcome": [[(UP, GREETS), (DOWN, ping())]],

@@ -120,7 +120,7 @@ std::span<const uint8_t> FrameReader::TakeHeader(std::span<const uint8_t> bytes)
 void FrameReader::OnHeader() {
   const Frame header(held_);
   const auto payload_bytes = proto::LoadBig<uint32_t>(held_.data());
-  if (payload_bytes > max_payload_bytes_) return Break(Rule::kPayloadTooLarge, payload_bytes);
+  if (payload_bytes > most_payload_bytes()) return Break(Rule::kPayloadTooLarge, payload_bytes);
   // Behind damage that was seeked over, a header has to be more than possible.
   if (resync_ && header.has_known_type() && proto::CheckHeader(header) != proto::HeaderFault::kNone) {
     return Break(Rule::kBadHeader, 0);
@@ -182,7 +182,7 @@ std::span<const uint8_t> FrameReader::Seek(std::span<const uint8_t> bytes) {
   held_.insert(held_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(taken));
   size_t at = 0;
   for (; at + kHeaderBytes <= held_.size(); ++at) {
-    if (held_[at] != 0 && max_payload_bytes_ <= kPlausiblePayloadBytes) continue;
+    if (held_[at] != 0 && most_payload_bytes() <= kPlausiblePayloadBytes) continue;
     if (!IsPlausible(std::span(held_).subspan(at, kHeaderBytes))) continue;
     const std::vector<uint8_t> again(held_.begin() + static_cast<std::ptrdiff_t>(at), held_.end());
     if (skipped_bytes_ + at > 0) TellSkipped(why_, skipped_bytes_ + at);
@@ -200,7 +200,7 @@ std::span<const uint8_t> FrameReader::Seek(std::span<const uint8_t> bytes) {
 bool FrameReader::IsPlausible(std::span<uint8_t> header) const {
   const Frame frame(header);
   const auto payload_bytes = proto::LoadBig<uint32_t>(header.data());
-  if (payload_bytes > max_payload_bytes_ || !frame.has_known_type()) return false;
+  if (payload_bytes > most_payload_bytes() || !frame.has_known_type()) return false;
   if (!MayHaveBytes(frame.type(), payload_bytes)) return false;
   const bool is_wrong_way = direction_ == Direction::kToServer
                                 ? frame.type() == FrameType::kWelcome

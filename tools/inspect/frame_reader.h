@@ -29,7 +29,7 @@ struct Damage {
   uint64_t offset = 0;
   Rule rule = Rule::kNone;
   uint64_t said_bytes = 0;   // payload_too_large: what the header says
-  uint64_t limit_bytes = 0;  // and what it may
+  uint64_t limit_bytes = 0;  // and what it may; 0 where no WELCOME was seen
   uint64_t around_offset = 0;
   std::span<const uint8_t> around;  // the bytes around it, as far as they have come
 };
@@ -99,13 +99,14 @@ class FrameReader {
   void TellSkipped(Skipped::Why why, uint64_t bytes);
   bool IsPlausible(std::span<uint8_t> header) const;
   void Remember(std::span<const uint8_t> bytes);
+  uint64_t most_payload_bytes() const { return max_payload_bytes_ == 0 ? kPlausiblePayloadBytes : max_payload_bytes_; }
 
   const Direction direction_;
   const bool resync_;
   Handler& handler_;
   State state_;
   Skipped::Why why_ = Skipped::Why::kDamage;  // of kSeeking and kDead
-  uint64_t max_payload_bytes_ = kPlausiblePayloadBytes;
+  uint64_t max_payload_bytes_ = 0;            // 0 while no WELCOME was seen
 
   uint64_t offset_ = 0;        // of the first byte of which nothing was told
   std::vector<uint8_t> held_;  // from offset_ + skipped_bytes_ on

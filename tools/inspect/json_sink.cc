@@ -146,7 +146,7 @@ void JsonSink::OnDamage(const Place& place, const Damage& damage) {
   Add("section", std::string(info.section));
   if (damage.rule == Rule::kPayloadTooLarge) {
     Add("said_bytes", damage.said_bytes);
-    Add("limit_bytes", damage.limit_bytes);
+    if (damage.limit_bytes > 0) Add("limit_bytes", damage.limit_bytes);
   }
   Add("around_offset", damage.around_offset);
   Add("around", Hex(damage.around));

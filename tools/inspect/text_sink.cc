@@ -190,7 +190,9 @@ void TextSink::OnDamage(const Place& place, const Damage& damage) {
   PrintNote(place, damage.offset, absl::StrCat("damage at byte ", damage.offset, ": ", std::string(info.name)), true);
   std::string words(info.words);
   if (damage.rule == Rule::kPayloadTooLarge) {
-    absl::StrAppend(&words, ", which is ", damage.limit_bytes, "; this header says ", damage.said_bytes);
+    absl::StrAppend(&words, ", which ",
+                    damage.limit_bytes > 0 ? absl::StrCat("is ", damage.limit_bytes) : "no WELCOME has told",
+                    "; this header says ", damage.said_bytes);
   }
   if (damage.rule == Rule::kBadHeader) words = "what stands here is no header";
   PrintBelow(absl::StrCat(words, " (PROTOCOL.md, \"", std::string(info.section), "\")"), true);

@@ -26,8 +26,7 @@ Reader.__index = Reader
 local function new(header, to_server, from_start)
   local state = from_start and (to_server and "preface" or "frames") or "seeking"
   return setmetatable({ header = header, to_server = to_server, state = state, offset = 0,
-    behind = 0,  -- bytes of a packet that are missing behind the frame that is cut
-    max_payload_bytes = PLAUSIBLE_PAYLOAD_BYTES }, Reader)
+    behind = 0 }, Reader)  -- bytes of a packet that are missing behind the frame that is cut
 end
 
 -- A packet of this direction with `bytes` of TCP payload, which begin at sequence number `seq`. False where bytes
@@ -76,7 +75,7 @@ function Reader:of_frames(raw, at, reported)
   local left = #raw - at + 1
   if left < self.header.BYTES then return self:wait(raw, at, reported, DESEGMENT_ONE_MORE_SEGMENT) end
   local payload_bytes = number(raw, at, 4)
-  if payload_bytes > self.max_payload_bytes then
+  if payload_bytes > (self.max_payload_bytes or PLAUSIBLE_PAYLOAD_BYTES) then
     self.state = "dead"
     return { kind = "damage", is_blind = true, rule = "payload_too_large", bytes = left, said_bytes = payload_bytes,
       limit_bytes = self.max_payload_bytes }
@@ -133,7 +132,7 @@ end
 
 function Reader:is_plausible(raw, at)
   local payload_bytes, name = number(raw, at, 4), self.header.TYPES[raw:byte(at + 4)]
-  if payload_bytes > self.max_payload_bytes or not name then return false end
+  if payload_bytes > (self.max_payload_bytes or PLAUSIBLE_PAYLOAD_BYTES) or not name then return false end
   local may_have = PAYLOAD_BYTES[name] or {}
   if payload_bytes < (may_have[1] or 0) or payload_bytes > (may_have[2] or math.huge) then return false end
   local is_wrong_way

@@ -287,7 +287,7 @@ function show_step.damage(range, _, root, _, to_server, step)
   add_direction(tree, to_server, step)
   if step.said_bytes then
     tree:add(f.said_bytes, step.said_bytes):set_generated()
-    tree:add(f.limit_bytes, step.limit_bytes):set_generated()
+    if step.limit_bytes then tree:add(f.limit_bytes, step.limit_bytes):set_generated() end
   end
   show_violation(tree, step.rule)
   return "[" .. step.rule .. "]"
