@@ -155,7 +155,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   relay::proto::SilenceProtobuf();
   relay::inspect::Run(data, size);
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  relay::inspect::BytesOfHexDump(text).IgnoreError();
+  relay::inspect::ParseHexDump(text).IgnoreError();
   relay::inspect::Filter::Parse(text.substr(0, 200), relay::inspect::Filter::Shown::kBoth).IgnoreError();
   return 0;
 }

@@ -292,6 +292,15 @@ class Files(Inspect):
         out = self.inspect("-", stdin=self.HELLO + b"\xff" + bytes(23)).out
         self.assertIn(b"at most max_payload_bytes, which no WELCOME has told; this header says 4278190080", out)
 
+    def test_lines_that_a_dump_lacks_are_missing_bytes(self):
+        ping = bytes([0, 0, 0, 8, 11]) + bytes(19) + b"12345678"
+        lines = [f"{at:08x}  {(self.HELLO + 3 * ping)[at:at + 16].hex(' ')}\n" for at in range(0, 130, 16)]
+        out = self.inspect("-", "--hex", "--json", stdin="".join(lines[:3] + lines[4:]).encode()).out
+        seen = [json.loads(line) for line in out.splitlines()]
+        self.assertIn((48, 16), [(it["offset"], it["bytes"]) for it in seen if it["kind"] == "gap"])
+        self.assertEqual([it["offset"] for it in seen if it.get("type") == "PING"], [66, 98])
+        self.assertNotIn("damage", {it["kind"] for it in seen})
+
     def test_strict_fails_where_nothing_was_seen(self):
         for stdin in (b"", b"RELAY/1\n"):
             result = self.inspect("-", "--strict", stdin=stdin)

@@ -25,10 +25,12 @@ absl::StatusOr<std::unique_ptr<ByteInput>> ByteInput::Open(const std::string& pa
   return std::unique_ptr<ByteInput>(new ByteInput(path, fd));
 }
 
-std::unique_ptr<ByteInput> ByteInput::OfBytes(std::string name, std::string bytes) {
+std::unique_ptr<ByteInput> ByteInput::OfBytes(std::string name, std::string bytes, std::vector<Hole> holes) {
   std::unique_ptr<ByteInput> input(new ByteInput(std::move(name), -1));
   input->total_bytes_ = bytes.size();
   input->peeked_ = std::move(bytes);
+  input->holes_ = std::move(holes);
+  std::reverse(input->holes_.begin(), input->holes_.end());
   return input;
 }
 
@@ -55,7 +57,15 @@ absl::StatusOr<std::string_view> ByteInput::Peek(size_t bytes) {
   return std::string_view(peeked_).substr(0, bytes);
 }
 
+uint64_t ByteInput::TakeHole() {
+  if (holes_.empty() || holes_.back().at > read_bytes_) return 0;
+  const uint64_t missing = holes_.back().missing;
+  holes_.pop_back();
+  return missing;
+}
+
 absl::StatusOr<size_t> ByteInput::Read(std::span<uint8_t> out) {
+  if (!holes_.empty()) out = out.first(std::min<uint64_t>(out.size(), holes_.back().at - read_bytes_));
   if (peeked_at_ < peeked_.size()) {
     const size_t bytes = std::min(out.size(), peeked_.size() - peeked_at_);
     std::memcpy(out.data(), peeked_.data() + peeked_at_, bytes);

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -20,8 +21,12 @@ class ByteInput {
   // "-" is stdin. NOT_FOUND, with the system's words, where the file cannot be opened, whatever the reason.
   static absl::StatusOr<std::unique_ptr<ByteInput>> Open(const std::string& path);
 
-  // What is already there.
-  static std::unique_ptr<ByteInput> OfBytes(std::string name, std::string bytes);
+  // What is already there, with `missing` bytes before the one at `at`.
+  struct Hole {
+    uint64_t at;
+    uint64_t missing;
+  };
+  static std::unique_ptr<ByteInput> OfBytes(std::string name, std::string bytes, std::vector<Hole> holes = {});
 
   ~ByteInput();
   ByteInput(const ByteInput&) = delete;
@@ -30,7 +35,11 @@ class ByteInput {
   // The first `bytes` of the input, fewer where it is shorter. Before the first Read.
   absl::StatusOr<std::string_view> Peek(size_t bytes);
 
-  // At least 1 byte, and 0 at the end. DATA_LOSS with the system's words where reading failed.
+  // How many bytes are missing before what comes next; 0 when asked again.
+  uint64_t TakeHole();
+
+  // At least 1 byte, none behind the next hole, and 0 at the end. DATA_LOSS with the system's words where reading
+  // failed.
   absl::StatusOr<size_t> Read(std::span<uint8_t> out);
 
   // "stdin", or the path.
@@ -47,6 +56,7 @@ class ByteInput {
   uint64_t read_bytes_ = 0;
   std::string peeked_;
   size_t peeked_at_ = 0;
+  std::vector<Hole> holes_;  // the next one last
 };
 
 }  // namespace relay::inspect

@@ -1,7 +1,6 @@
 #include "tools/inspect/hex.h"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <charconv>
 #include <cstdint>
@@ -86,36 +85,52 @@ absl::StatusOr<Line> ReadLine(std::string_view text, size_t number, bool is_belo
   }
 }
 
-// In what the offsets are counted, by the lengths of the lines; od, which writes 7 digits, counts in 8s unless told
-// not. Nothing where no number fits.
+// How many lines stand right behind the one before them, where offsets are counted so. Nothing where one stands inside
+// of another.
+std::optional<size_t> FitOf(const std::vector<Line>& lines, int base) {
+  size_t fit = 0;
+  std::optional<uint64_t> next;
+  uint64_t row_bytes = 0;
+  bool repeats = false;
+  for (const Line& line : lines) {
+    if (line.is_repeat) {
+      repeats = true;
+      continue;
+    }
+    if (!line.offset.empty()) {
+      uint64_t at = 0;
+      if (!ParseDigits(line.offset, base, at)) return std::nullopt;
+      if (next.has_value() && at < *next) return std::nullopt;
+      if (repeats && (row_bytes == 0 || (at - next.value_or(at)) % row_bytes != 0)) return std::nullopt;
+      if (at == next || repeats) ++fit;
+      next = at;
+      repeats = false;
+    }
+    row_bytes = line.bytes.size();
+    if (next.has_value()) *next += row_bytes;
+  }
+  return fit;
+}
+
+// In what the offsets are counted: that which fits most lines. od alone, which writes 7 digits, counts in 8s, unless
+// told not. Nothing where no number fits.
 std::optional<int> BaseOf(const std::vector<Line>& lines) {
   const auto first = std::find_if(lines.begin(), lines.end(), [](const Line& line) { return !line.offset.empty(); });
   const bool is_od = first != lines.end() && first->offset.size() == 7;
-  for (const int base : is_od ? std::array{8, 10, 16} : std::array{16, 10, 8}) {
-    const Line* before = nullptr;
-    bool fits = true;
-    bool repeats = false;
-    for (const Line& line : lines) {
-      repeats = repeats || line.is_repeat;
-      if (line.offset.empty()) continue;
-      uint64_t at = 0;
-      fits = fits && ParseDigits(line.offset, base, at);
-      uint64_t last = 0;
-      if (fits && before != nullptr && ParseDigits(before->offset, base, last)) {
-        const uint64_t bytes = before->bytes.size();
-        fits = at >= last && (repeats ? bytes > 0 && (at - last) % bytes == 0 : at - last == bytes);
-      }
-      before = &line;
-      repeats = false;
-    }
-    if (fits) return base;
+  std::optional<int> best;
+  std::optional<size_t> best_fit;
+  for (const int base : is_od ? std::vector{8, 10, 16} : std::vector{16, 10}) {
+    const std::optional<size_t> fit = FitOf(lines, base);
+    if (!fit.has_value() || fit <= best_fit) continue;
+    best = base;
+    best_fit = fit;
   }
-  return std::nullopt;
+  return best;
 }
 
 }  // namespace
 
-absl::StatusOr<std::string> BytesOfHexDump(std::string_view text) {
+absl::StatusOr<HexDump> ParseHexDump(std::string_view text) {
   std::vector<Line> lines;
   bool has_offsets = false;
   for (size_t number = 1; !text.empty(); ++number) {
@@ -126,9 +141,18 @@ absl::StatusOr<std::string> BytesOfHexDump(std::string_view text) {
     has_offsets = has_offsets || !line->offset.empty();
     if (line->is_repeat || !line->offset.empty() || !line->bytes.empty()) lines.push_back(*std::move(line));
   }
-  std::string bytes;
+  HexDump dump;
+  std::string& bytes = dump.bytes;
   const std::optional<int> base = BaseOf(lines);
+  std::optional<uint64_t> begin;  // as if nothing were missing
   for (size_t i = 0; i < lines.size(); ++i) {
+    uint64_t at = 0;
+    if (base.has_value() && ParseDigits(lines[i].offset, *base, at)) {
+      if (!begin.has_value()) begin = at - bytes.size();
+      const uint64_t missing = at - bytes.size() - *begin;
+      if (missing > 0) dump.holes.push_back({bytes.size(), missing});
+      *begin += missing;
+    }
     if (!lines[i].is_repeat) {
       bytes += lines[i].bytes;
       continue;
@@ -145,7 +169,7 @@ absl::StatusOr<std::string> BytesOfHexDump(std::string_view text) {
     }
     for (uint64_t left = repeated; left > 0; left -= lines[i - 1].bytes.size()) bytes += lines[i - 1].bytes;
   }
-  return bytes;
+  return dump;
 }
 
 }  // namespace relay::inspect

@@ -126,6 +126,9 @@ absl::StatusOr<std::unique_ptr<Source>> RawSource::Open(std::vector<std::unique_
 absl::Status RawSource::Tell(const Part& part, size_t bytes, Tap& tap) {
   std::vector<uint8_t> buffer(std::min(bytes, kReadBytes));
   while (!is_stopped_ && bytes > 0) {
+    if (const uint64_t missing = part.input->TakeHole(); missing > 0) {
+      tap.OnGap(kConnection, part.direction, absl::InfinitePast(), missing);
+    }
     const absl::StatusOr<size_t> got = part.input->Read(std::span(buffer).first(std::min(bytes, buffer.size())));
     if (!got.ok()) return got.status();
     if (*got == 0) break;

@@ -149,9 +149,9 @@ int Fail(const absl::Status& status) {
 absl::StatusOr<std::unique_ptr<inspect::ByteInput>> BytesOfHex(inspect::ByteInput& input) {
   const absl::StatusOr<std::string_view> text = input.Peek(kMostHexBytes);
   if (!text.ok()) return text.status();
-  absl::StatusOr<std::string> bytes = inspect::BytesOfHexDump(*text);
-  if (!bytes.ok()) return bytes.status();
-  return inspect::ByteInput::OfBytes(input.name(), *std::move(bytes));
+  absl::StatusOr<inspect::HexDump> dump = inspect::ParseHexDump(*text);
+  if (!dump.ok()) return dump.status();
+  return inspect::ByteInput::OfBytes(input.name(), std::move(dump->bytes), std::move(dump->holes));
 }
 
 absl::StatusOr<std::unique_ptr<inspect::Source>> OpenLive(const Arguments& arguments) {
