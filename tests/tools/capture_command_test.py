@@ -5,10 +5,12 @@ import os
 import pty
 import resource
 import signal
+import socket
 import subprocess
 import time
 import unittest
 
+import conversation
 import harness
 import pcap_file
 from harness import RelayTest
@@ -38,6 +40,31 @@ class CaptureTest(RelayTest):
         self.assertEqual(again.code, 0, again)
         with open(shown, "rb") as file:
             self.assertEqual([json.loads(line) for line in again.out.splitlines()], [json.loads(line) for line in file])
+
+    def test_a_connection_that_said_nothing_at_first_keeps_its_number_and_takes_nobody_into_the_past(self):
+        capture, shown = self.path("silent.pcapng"), self.path("shown")
+        with open(shown, "wb") as out:
+            proxy = self.start([harness.RELAY, "inspect", "--listen", "tcp://127.0.0.1:0", "--to", self.server, "--write",
+                                capture, "--json"], stdout=out)
+        address = proxy.wait_for(r"(tcp://\S+) to ")[1]
+        host, port = address[len("tcp://"):].rsplit(":", 1)
+        with socket.create_connection((host, int(port))) as silent:
+            self.send("nobody", "--require-receiver", env={"RELAY_SERVER": address})  # it was accepted behind the other
+            silent.sendall(b"RELAY/1\n" + conversation.hello())
+            silent.recv(1)
+        self.interrupt(proxy)
+        self.assertEqual(proxy.wait(), 0)
+
+        def frames(lines):
+            return [(it["connection"], it["time"], it["type"]) for it in map(json.loads, lines) if it["kind"] == "frame"]
+
+        again = self.start([harness.RELAY, "inspect", capture, "--json"]).result().out.splitlines()
+        with open(shown, "rb") as file:
+            self.assertEqual(frames(again), frames(file))
+        self.assertEqual({it[0] for it in frames(again)}, {1, 2})
+        for times in ("relative", "delta"):
+            text = self.start([harness.RELAY, "inspect", capture, "--time", times]).result().out.decode()
+            self.assertNotRegex(text, r"(?m)^[ !~] *\+?-\d")
 
     def test_writes_what_it_has_read(self):
         first, second = self.path("first.pcap"), self.path("second.pcapng")

@@ -269,6 +269,17 @@ TEST_F(AssemblyTest, OtherProtocolsAreSkippedAndCounted) {
   EXPECT_EQ(recorder_.only().opening.server, "tcp://10.0.0.1:33000");
 }
 
+TEST_F(AssemblyTest, NumbersConnectionsByTheirFirstPackets) {
+  Wire second(50001);
+  Wire third(50002, 80);
+  Wire fourth(50003);
+  for (const Wire& wire : {wire_, second, third, fourth}) Take(wire.Handshake());
+  for (const Wire& wire : {fourth, second, third}) Take({wire.Make(Direction::kToServer, 0, "GET / HTTP/1.1\r\n")});
+  EXPECT_EQ(recorder_.connections.size(), 2u);
+  EXPECT_EQ(recorder_.connections[2].opening.client, "tcp://10.0.0.9:50001");
+  EXPECT_EQ(recorder_.connections[4].opening.client, "tcp://10.0.0.9:50003");
+}
+
 TEST_F(AssemblyTest, AWrongPrefaceOnRelaysPortIsShown) {
   Take(wire_.Handshake());
   Say(0, "GET / HTTP/1.1\r\n");

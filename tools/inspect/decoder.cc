@@ -139,9 +139,12 @@ void Decoder::GoTo(absl::Time at) {
 
 void Decoder::OnOpen(const Opening& opening) {
   if (open_.contains(opening.connection)) return;
-  GoTo(opening.at);
-  open_.emplace(opening.connection, std::make_unique<Open>(*this, opening));
-  sink_.OnOpen(opening);
+  // A capture knows late which connections are relay's: this one may have begun before what was told of others.
+  Opening told = opening;
+  told.at = std::max(opening.at, last_at_);
+  GoTo(told.at);
+  open_.emplace(opening.connection, std::make_unique<Open>(*this, told));
+  sink_.OnOpen(told);
 }
 
 void Decoder::OnBytes(const Piece& piece) {

@@ -22,9 +22,8 @@ absl::Time Monotonic() {
 // One connection: two streams, and what goes from each to the other.
 class ProxySource::Pair {
  public:
-  Pair(ProxySource& proxy, ConnectionId id, std::unique_ptr<net::Stream> client)
+  Pair(ProxySource& proxy, std::unique_ptr<net::Stream> client)
       : proxy_(proxy),
-        id_(id),
         client_(*this, Direction::kToServer),
         server_(*this, Direction::kToClient),
         connector_(std::make_unique<net::Connector>(
@@ -58,13 +57,13 @@ class ProxySource::Pair {
     }
     server_.stream = *std::move(result);
     server_.stream->SetHandler(&server_);
+    id_ = ++proxy_.last_;
     Opening opening;
     opening.connection = id_;
     opening.at = proxy_.Now();
     opening.client = client_.stream->peer();
     opening.server = net::ToString(proxy_.to_);
     proxy_.tap_->OnOpen(opening);
-    is_open_ = true;
     client_.stream->StartReading();
     server_.stream->StartReading();
   }
@@ -118,15 +117,14 @@ class ProxySource::Pair {
     for (Side* const side : {&client_, &server_}) {
       if (side->stream != nullptr) side->stream->Close();
     }
-    proxy_.Remove(id_);
+    proxy_.Remove(*this);
   }
 
   ProxySource& proxy_;
-  const ConnectionId id_;
+  ConnectionId id_ = 0;  // once it is connected
   Side client_;
   Side server_;
   std::unique_ptr<net::Connector> connector_;
-  bool is_open_ = false;
   bool is_broken_ = false;
 };
 
@@ -174,12 +172,13 @@ absl::Status ProxySource::Run(Tap& tap) {
 }
 
 void ProxySource::Accept(std::unique_ptr<net::Stream> client) {
-  const ConnectionId id = ++last_;
-  pairs_.emplace(id, std::make_unique<Pair>(*this, id, std::move(client)));
+  auto pair = std::make_unique<Pair>(*this, std::move(client));
+  Pair* const key = pair.get();
+  pairs_.emplace(key, std::move(pair));
 }
 
-void ProxySource::Remove(ConnectionId connection) {
-  const auto found = pairs_.find(connection);
+void ProxySource::Remove(Pair& pair) {
+  const auto found = pairs_.find(&pair);
   gone_.push_back(std::move(found->second));
   pairs_.erase(found);
 }

@@ -47,7 +47,7 @@ class ProxySource : public Source {
   absl::Time Now() const;
   void Accept(std::unique_ptr<net::Stream> client);
   // From inside a call of the pair.
-  void Remove(ConnectionId connection);
+  void Remove(Pair& pair);
 
   const std::unique_ptr<net::Loop> loop_;
   const net::Address to_;
@@ -58,7 +58,7 @@ class ProxySource : public Source {
   Tap* tap_ = nullptr;
   std::unique_ptr<net::Listener> listener_;
   std::unique_ptr<net::Timer> tick_;
-  absl::flat_hash_map<ConnectionId, std::unique_ptr<Pair>> pairs_;
+  absl::flat_hash_map<Pair*, std::unique_ptr<Pair>> pairs_;
   std::vector<std::unique_ptr<Pair>> gone_;  // until the turn ends
   ConnectionId last_ = 0;
 };

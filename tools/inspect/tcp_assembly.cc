@@ -90,6 +90,7 @@ TcpAssembly::Connection* TcpAssembly::Find(const Key& key, const Segment& segmen
   if (connections_.size() >= kMostConnections) Remove(*by_use_.front());
   auto added = std::make_unique<Connection>();
   added->key = key;
+  added->id = ++last_id_;
   added->began = segment.at;
   added->place = by_use_.insert(by_use_.end(), added.get());
   return connections_.emplace(key, std::move(added)).first->second.get();
@@ -222,7 +223,6 @@ void TcpAssembly::Decide(Connection& connection, size_t from, std::span<const ui
     }
   }
   connection.state = State::kRelay;
-  connection.id = ++last_id_;
   Opening opening;
   opening.connection = connection.id;
   opening.at = connection.began;

@@ -3,7 +3,8 @@
 //
 // A hole is waited for, since segments pass each other and are sent again, but not for ever: once the receiver has
 // acknowledged what lies behind it and so many packets have passed, or too much is held behind it, it is a gap. Memory
-// is bounded whatever the capture says. Connections that are not relay's are told apart by their first bytes.
+// is bounded whatever the capture says. Connections that are not relay's are told apart by their first bytes. All are
+// numbered from 1 in the order of their first packets, as Wireshark's tcp.stream from 0.
 
 #ifndef RELAY_TOOLS_INSPECT_TCP_ASSEMBLY_H_
 #define RELAY_TOOLS_INSPECT_TCP_ASSEMBLY_H_

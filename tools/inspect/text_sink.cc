@@ -48,7 +48,7 @@ std::string TextSink::TimeText(absl::Time at, uint64_t offset) {
   }
   const bool is_delta = options_.times == TextOptions::Times::kDelta;
   char text[48];
-  std::snprintf(text, sizeof(text), is_delta ? "+%.*f" : "%.*f", static_cast<int>(layout_.digits),
+  std::snprintf(text, sizeof(text), is_delta ? "%+.*f" : "%.*f", static_cast<int>(layout_.digits),
                 absl::ToDoubleSeconds(at - (is_delta ? before : first_)));
   return text;
 }
