@@ -127,6 +127,17 @@ class LiveTest(RelayTest):
         self.assertGreater(shown, 0)
         self.assertGreater(told, 0)
 
+    def test_an_observer_that_is_told_to_stop_tells_the_rest_and_what_it_lost(self):
+        def during(observer, load):
+            observer.signal(signal.SIGSTOP)
+            result = load()
+            observer.signal(signal.SIGTERM)
+            observer.signal(signal.SIGCONT)
+            return result
+
+        _, told = self.observed_load(self.relayd_flags, during)
+        self.assertGreater(told, 0)
+
     def test_of_100000_frames_an_observer_that_reads_is_shown_or_told_all(self):
         shown, _ = self.observed_load(("--allow-observers",), lambda _, load: load())
         self.assertGreater(shown, 0)

@@ -26,13 +26,14 @@ using proto::MirrorKind;
 
 constexpr uint32_t kMostPayloadBytes = uint32_t{16} << 20;  // no relay is told to say more
 constexpr absl::Duration kTick = absl::Milliseconds(250);
+constexpr std::string_view kOfTheRest = "the rest";
 
 class LiveSource : public Source, private net::Stream::Handler {
  public:
   LiveSource(const LiveOptions& options, std::unique_ptr<net::Loop> loop)
       : options_(options),
         loop_(std::move(loop)),
-        stop_(std::make_unique<net::Wakeup>(*loop_, [this] { loop_->Stop(); })),
+        stop_(std::make_unique<net::Wakeup>(*loop_, [this] { AskForTheRest(); })),
         tick_(std::make_unique<net::Timer>(*loop_, [this] { OnTick(); })) {}
   ~LiveSource() override {
     stream_.reset();
@@ -111,6 +112,9 @@ class LiveSource : public Source, private net::Stream::Handler {
       if (!proto::ParseMessage(frame.payload_text(), welcome)) return;
       interval_ = absl::Milliseconds(std::max<uint32_t>(100, welcome.heartbeat_interval_ms()));
       misses_ = std::max<uint32_t>(2, welcome.heartbeat_misses());
+    } else if (frame.type() == FrameType::kPong && frame.payload_text() == kOfTheRest && rests_ > 0) {
+      if (--rests_ == 0) return loop_->Stop();
+      SendPing(kOfTheRest);
     } else if (frame.type() == FrameType::kPing) {
       std::string pong;
       proto::AppendFrame(pong, FrameType::kPong, 0, 0, proto::kNilUuid, frame.payload_text());
@@ -197,11 +201,26 @@ class LiveSource : public Source, private net::Stream::Handler {
       return Fail(absl::UnavailableError(absl::StrCat(net::ToString(options_.server), ": the relay is silent")));
     }
     if (stream_ != nullptr && now >= last_sent_ + interval_) {
-      std::string ping;
-      proto::AppendFrame(ping, FrameType::kPing, 0, 0, proto::kNilUuid, "observer");
-      Send(ping);
+      SendPing("observer");
     }
     tick_->StartAt(now + kTick);
+  }
+
+  // What the relay still has for this observer comes before the answer to a PING; what was lost until then is counted
+  // once all of that was sent, before the answer to the next one. Nothing more is asked for, so it ends.
+  void AskForTheRest() {
+    if (stream_ == nullptr) return loop_->Stop();
+    if (std::exchange(rests_, 2) > 0) return;
+    v1::Observe nothing;
+    nothing.set_request_id(std::string(sizeof(proto::Uuid), '\xff'));
+    SendMessage(FrameType::kObserve, nothing);
+    SendPing(kOfTheRest);
+  }
+
+  void SendPing(std::string_view words) {
+    std::string ping;
+    proto::AppendFrame(ping, FrameType::kPing, 0, 0, proto::kNilUuid, words);
+    Send(ping);
   }
 
   void SendMessage(FrameType type, const google::protobuf::MessageLite& message) {
@@ -232,6 +251,7 @@ class LiveSource : public Source, private net::Stream::Handler {
   absl::Status status_;
   absl::Duration interval_ = absl::Seconds(5);  // until WELCOME says it
   uint32_t misses_ = 3;
+  int rests_ = 0;  // answers that are waited for before it stops
   absl::Time last_read_;
   absl::Time last_sent_;
   absl::Time last_tick_;
