@@ -138,6 +138,23 @@ class LiveTest(RelayTest):
         _, told = self.observed_load(self.relayd_flags, during)
         self.assertGreater(told, 0)
 
+    def test_of_the_time_that_it_stood_still_an_observer_does_not_judge_the_relay(self):
+        relayd = self.start([harness.RELAYD, "--listen", "tcp://127.0.0.1:0", "--allow-observers",
+                             "--heartbeat-interval", "300ms", "--heartbeat-misses", "2"])
+        self.server = relayd.stdout.readline().decode().split()[1]
+        observer = self.observer()
+        self.wait_until_it_observes(observer, "before")
+        observer.signal(signal.SIGSTOP)
+        worker = self.worker("meanwhile", "--echo")
+        worker.signal(signal.SIGSTOP)
+        for _ in range(2):  # the worker's connection ends last, since it began later
+            relayd.wait_for("end=heartbeat")
+        observer.signal(signal.SIGCONT)
+        result = observer.result()
+        self.assertNotIn("silent", result.err)
+        with open(observer.path, "rb") as file:
+            self.assertIn(b'"agent":"relay-receive', file.read())
+
     def test_of_100000_frames_an_observer_that_reads_is_shown_or_told_all(self):
         shown, _ = self.observed_load(("--allow-observers",), lambda _, load: load())
         self.assertGreater(shown, 0)

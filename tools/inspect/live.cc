@@ -195,7 +195,7 @@ class LiveSource : public Source, private net::Stream::Handler {
     const absl::Time now = loop_->Now();
     tap_->OnTick(absl::Now());
     // Of the time that this process stood still, the relay is not judged by.
-    if (now > last_tick_ + interval_) last_read_ = now;
+    if (now > last_tick_ + interval_ + kTick) last_read_ = now;
     last_tick_ = now;
     if (stream_ != nullptr && now >= last_read_ + interval_ * misses_) {
       return Fail(absl::UnavailableError(absl::StrCat(net::ToString(options_.server), ": the relay is silent")));
