@@ -436,21 +436,32 @@ TEST_F(ConnectionTest, DoesNotCountABodyOfWhichNobodySaidHowLongItIs) {
   EXPECT_FALSE(told_.exchanges()[0].timeout_ms.has_value());
 }
 
+std::string HandedOnAs(uint16_t attempt, uint32_t since_us, uint8_t direction, uint16_t slot) {
+  std::string frame = HandedOn(direction, slot, Id(5));
+  proto::StartBlock block(
+      {reinterpret_cast<uint8_t*>(frame.data()) + proto::kHeaderBytes, frame.size() - proto::kHeaderBytes});
+  block.set_attempt(attempt);
+  block.set_queue_wait_us(since_us);
+  return frame;
+}
+
+// Its sender alone was seen, whom the server told of a second attempt: it was given back before it ran.
+TEST_F(ConnectionTest, CountsNotAllOfItsTimeAsQueuedWhereAnAttemptOfItWasToldAndNoneSeen) {
+  Up(StartFrame(kReq, 1, Id(5)));
+  Down(HandedOnAs(2, 1500, kRes, 1));
+  Down(StatusFrame(FrameType::kReset, 1, Id(5), absl::StatusCode::kDeadlineExceeded, "deadline"));
+  ASSERT_EQ(told_.exchanges().size(), 1u);
+  EXPECT_EQ(told_.exchanges()[0].may_have_run, false);
+  EXPECT_EQ(told_.exchanges()[0].queue_wait, std::nullopt);
+}
+
 TEST_F(ConnectionTest, CountsAsQueuedNoTimeOfAnEarlierAttempt) {
-  const auto handed_on = [](uint8_t direction, uint16_t slot, uint16_t attempt, uint32_t since_us) {
-    std::string frame = HandedOn(direction, slot, Id(5));
-    proto::StartBlock block(
-        {reinterpret_cast<uint8_t*>(frame.data()) + proto::kHeaderBytes, frame.size() - proto::kHeaderBytes});
-    block.set_attempt(attempt);
-    block.set_queue_wait_us(since_us);
-    return frame;
-  };
   Up(JoinFrame(3, Id(3), "jobs") + ReceiveFrame(2) + ReceiveFrame(3) + StartFrame(kReq, 1, Id(5)));
-  Down(handed_on(kReq, 2, 1, 0));
+  Down(HandedOnAs(1, 0, kReq, 2));
   Up(LeaveFrame(2, Id(2)));  // 1 ms later, as each call
-  Down(handed_on(kReq, 3, 2, 1500));
+  Down(HandedOnAs(2, 1500, kReq, 3));
   Up(StartFrame(kRes, 3, Id(5)) + EndFrame(kRes, 3, Id(5)));
-  Down(handed_on(kRes, 1, 2, 1500) + EndFrame(kRes, 1, Id(5)));
+  Down(HandedOnAs(2, 1500, kRes, 1) + EndFrame(kRes, 1, Id(5)));
   ASSERT_EQ(told_.exchanges().size(), 1u);
   EXPECT_EQ(told_.exchanges()[0].queue_wait, absl::Microseconds(500));
 }
