@@ -74,6 +74,17 @@ class CaptureTest(RelayTest):
         self.assertEqual(read.out, again.out)
         self.assertEqual((read.code, again.code), (0, 0))
 
+    def test_says_how_many_exchanges_have_no_beginning(self):
+        with open(self.path("middle.pcap"), "wb") as file:
+            capture = conversation.Capture(file)
+            capture.begin(with_syn=False)
+            capture.say([("up", conversation.chunk(conversation.REQUEST, 1, conversation.id_of(5)))])
+        words = "relay inspect: exchanges left out, since their START is not in the trace: 1\n"
+        for view in (("--requests",), ("--summary",), ("--requests", "--json")):
+            result = self.start([harness.RELAY, "inspect", self.path("middle.pcap"), *view]).result()
+            self.assertEqual((result.code, result.err), (0, words))
+        self.assertEqual(result.out, b'{"kind":"left_out","exchanges":1}\n')
+
     def test_does_not_write_over_what_it_reads(self):
         capture, other_name = self.path("x.pcap"), self.path("y.pcap")
         pcap_file.write(capture, 1 << 10)

@@ -225,6 +225,8 @@ absl::Status Decoder::Finish() {
     for (Half* const half : {&open.to_server, &open.to_client}) half->Finish(half->place().at);
   }
   exchanges_.Finish(last_at_);
+  totals_.left_out_exchanges = exchanges_.left_out();
+  if (totals_.left_out_exchanges > 0) sink_.OnLeftOut(totals_.left_out_exchanges);
   return sink_.Finish();
 }
 

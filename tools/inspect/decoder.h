@@ -22,6 +22,7 @@ struct Totals {
   uint64_t skipped_bytes = 0;  // that are no part of a frame
   uint64_t gaps = 0;
   uint64_t lost_frames = 0;
+  uint64_t left_out_exchanges = 0;  // when all is told
   bool is_clean() const { return broken_rules == 0 && skipped_bytes == 0 && gaps == 0 && lost_frames == 0; }
 };
 

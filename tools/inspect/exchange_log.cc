@@ -74,7 +74,7 @@ void ExchangeLog::OnFrame(const SeenFrame& frame) {
     known = nullptr;
   }
   const bool may_enter = frame.begins || (!frame.in_order && frame.rule == Rule::kNone);
-  if (!may_enter && known == nullptr) return;
+  if (!may_enter && known == nullptr) return LeaveOut(frame);
   Live& exchange = known != nullptr ? *known : Enter(frame);
   if (exchange.channel == proto::kNilUuid) exchange.channel = frame.channel;
   if (exchange.channel_name.empty()) exchange.channel_name = frame.channel_name;
@@ -105,6 +105,13 @@ void ExchangeLog::OnFrame(const SeenFrame& frame) {
   if (!decides) return EndHold(exchange);
   exchange.end = "completed";
   End(exchange, frame.at);
+}
+
+void ExchangeLog::LeaveOut(const SeenFrame& frame) {
+  if (frame.is_live || frame.rule != Rule::kNone) return;
+  if (past_.Find(0, frame.header.id()) == History::Past::kEnded) return;
+  past_.Add(0, frame.header.id(), History::Past::kEnded);
+  ++left_out_;
 }
 
 ExchangeLog::Live* ExchangeLog::Find(const proto::Uuid& channel, const proto::Uuid& request) const {
@@ -270,6 +277,7 @@ void ExchangeLog::Tell(Exchange& exchange, absl::Time at) {
     stream->stalled += at - stream->stalls.back().from;
   }
   sink_.OnExchange(exchange);
+  if (!exchange.sender_seen || !exchange.receiver_seen) past_.Add(0, exchange.request, History::Past::kEnded);
   const auto found = live_.find(exchange.request);
   std::erase_if(found->second, [&exchange](const auto& entry) { return entry.get() == &exchange; });
   if (found->second.empty()) live_.erase(found);
@@ -281,7 +289,11 @@ void ExchangeLog::Finish(absl::Time at) {
     for (const std::unique_ptr<Live>& exchange : exchanges) {
       // Of one that only WINDOW and RESET speak of, there is nothing to tell.
       const bool was_seen = exchange->request_stream.frames + exchange->response_stream.frames > 0;
-      if (was_seen || exchange->in_order) open.push_back(exchange.get());
+      if (was_seen || exchange->in_order) {
+        open.push_back(exchange.get());
+      } else {
+        ++left_out_;
+      }
     }
   }
   std::sort(open.begin(), open.end(), [](const Exchange* a, const Exchange* b) {

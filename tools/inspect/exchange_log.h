@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "proto/relay.pb.h"
 #include "proto/uuid.h"
+#include "tools/inspect/history.h"
 #include "tools/inspect/seen.h"
 
 namespace relay::inspect {
@@ -32,6 +33,8 @@ class ExchangeLog {
   // What is still live is told as open. Where the directions are not in order all is told here: until then another end
   // may come, and the server's, which comes last, is the one that was.
   void Finish(absl::Time at);
+  // Exchanges of which frames passed and that are not told, since where they begin was not seen.
+  uint64_t left_out() const { return left_out_; }
 
  private:
   struct Live : Exchange {
@@ -54,10 +57,13 @@ class ExchangeLog {
   // With the end that the exchange has by now.
   void End(Exchange& exchange, absl::Time at);
   void Tell(Exchange& exchange, absl::Time at);
+  void LeaveOut(const SeenFrame& frame);
 
   Sink& sink_;
   // By their requests; of one id there is one on each channel at the most.
   absl::flat_hash_map<proto::Uuid, std::vector<std::unique_ptr<Live>>, proto::UuidHash> live_;
+  History past_;  // of those that are left out, or of which frames may still come that nothing calls late
+  uint64_t left_out_ = 0;
 };
 
 }  // namespace relay::inspect

@@ -74,6 +74,7 @@ class FilterSink : public Sink {
   void OnExchange(const Exchange& exchange) override {
     if (filter_.Matches(exchange)) inner_.OnExchange(exchange);
   }
+  void OnLeftOut(uint64_t exchanges) override { inner_.OnLeftOut(exchanges); }
   void OnTick(absl::Time now) override { inner_.OnTick(now); }
   absl::Status Finish() override { return inner_.Finish(); }
 

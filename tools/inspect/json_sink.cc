@@ -194,4 +194,10 @@ void JsonSink::OnExchange(const Exchange& exchange) {
   End();
 }
 
+void JsonSink::OnLeftOut(uint64_t exchanges) {
+  Begin("left_out");
+  Add("exchanges", exchanges);
+  End();
+}
+
 }  // namespace relay::inspect

@@ -34,6 +34,7 @@ class JsonSink : public Sink {
   void OnLost(uint64_t frames, absl::Time at) override;
   void OnClose(const Place& place) override;
   void OnExchange(const Exchange& exchange) override;
+  void OnLeftOut(uint64_t exchanges) override;
   absl::Status Finish() override { return out_.Flush(); }
 
  private:

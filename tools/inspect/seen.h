@@ -159,6 +159,8 @@ class Sink {
   virtual void OnClose(const Place&) {}
   // An exchange has ended, on the side that decides (the sender's, where that is seen).
   virtual void OnExchange(const Exchange&) {}
+  // So many others have no beginning in the trace, and are not told.
+  virtual void OnLeftOut(uint64_t /*exchanges*/) {}
   virtual void OnTick(absl::Time /*now*/) {}
   virtual absl::Status Finish() { return absl::OkStatus(); }
 };

@@ -384,6 +384,10 @@ int Inspect(int argc, const char* const* argv) {
     return absl::IsDataLoss(written) ? kExitIo : ExitCodeOf(static_cast<StatusCode>(written.raw_code()));
   }
   const inspect::Totals& totals = decoder.totals();
+  if (totals.left_out_exchanges > 0 && ShowsExchanges(arguments)) {
+    PrintError("relay inspect: exchanges left out, since their START is not in the trace: " +
+               std::to_string(totals.left_out_exchanges) + "\n");
+  }
   if (totals.frames == 0 && totals.is_clean()) PrintError("relay inspect: there was nothing to see: no frame passed\n");
   return arguments.is_strict && (totals.frames == 0 || !totals.is_clean()) ? 1 : kExitOk;
 }

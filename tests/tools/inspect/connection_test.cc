@@ -258,6 +258,19 @@ TEST(Connection, BlamesNobodyWhereItCameInTheMiddle) {
 }
 
 // A client that joined before the trace began: on which channel, the other side says.
+// The last but one is known by its receiver, and told.
+TEST(Connection, CountsTheExchangesThatBeganBeforeIt) {
+  Told told(/*resync=*/false, /*from_start=*/false);
+  told.Up(ChunkFrame(kReq, 1, Id(5), "x") + EndFrame(kReq, 1, Id(5)) + WindowFrame(kReq, 2, Id(6), 70000));
+  told.Down(HandedOn(kReq, 3, Id(7)));
+  told.Up(StartFrame(kRes, 3, Id(7)) + EndFrame(kRes, 3, Id(7)));
+  told.Down(HandedOn(kRes, 4, Id(7)) + EndFrame(kRes, 4, Id(7)) + EndFrame(kRes, 1, Id(5)));
+  told.Up(StartFrame(kReq, 5, Id(8)));
+  told.EndAll();
+  EXPECT_EQ(told.exchanges().size(), 2u);
+  EXPECT_EQ(told.totals().left_out_exchanges, 2u);
+}
+
 TEST(Connection, PutsTheSidesOfARequestTogetherWhicheverJoinedUnseen) {
   for (const uint16_t joins : {uint16_t{1}, uint16_t{2}}) {
     Told told(/*resync=*/false, /*from_start=*/false);
