@@ -105,6 +105,7 @@ TEST(Pcapng, KeepsWhatNobodyKnowsUnknown) {
   }
   Recorder recorder;
   ASSERT_TRUE(Read(path, recorder).ok());
+  EXPECT_EQ(recorder.lost, 3u);
   EXPECT_FALSE(recorder.only().opening.from_start);
   EXPECT_EQ(recorder.only().to_server,
             chunk.substr(0, 34) + "[gap 90]" + chunk + large.substr(0, 34) +
@@ -254,6 +255,20 @@ TEST(Packet, AnyCutIsSurvived) {
       EXPECT_TRUE(!segment.has_value() || segment->payload.size() < segment->payload_bytes);
     }
   }
+}
+
+TEST(Packet, WhatWasLostIsCountedInWords) {
+  const auto lost = [](std::string_view words, uint8_t protocol = kLostProtocol) {
+    std::string packet = Ipv4(words);
+    packet[9] = static_cast<char>(protocol);
+    return FindLost(DLT_RAW, AsBytes(packet));
+  };
+  EXPECT_EQ(lost("relay frames lost: 12345678901"), 12345678901u);
+  EXPECT_EQ(lost("relay frames lost: many"), std::nullopt);
+  EXPECT_EQ(lost("relay frames lost: "), std::nullopt);
+  EXPECT_EQ(lost("another experiment"), std::nullopt);
+  EXPECT_EQ(lost("relay frames lost: 7", 6), std::nullopt);
+  EXPECT_EQ(lost(""), std::nullopt);
 }
 
 TEST(Packet, EndpointsAreSpelledAsUrls) {

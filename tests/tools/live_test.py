@@ -82,11 +82,11 @@ class LiveTest(RelayTest):
             self.assertEqual(join["key_bytes"], 16)
             self.assertIn("00" * 16, join["payload_hex"])
 
-    def observed_load(self, flags, during):
+    def observed_load(self, flags, during, *arguments):
         """Under a load, with `during` around it: frames shown, frames told lost; all that passed is either."""
         relayd = self.start([harness.RELAYD, "--listen", "tcp://127.0.0.1:0", *flags])
         self.server = relayd.stdout.readline().decode().split()[1]
-        observer = self.observer("--channel", BENCH_CHANNEL)
+        observer = self.observer("--channel", BENCH_CHANNEL, *arguments)
         while self.metrics(relayd)["frames_read"] < 2:  # HELLO and OBSERVE
             pass
         result = during(observer, lambda: self.relay("bench", "raw", "--requests", str(REQUESTS), "--in-flight",
@@ -126,6 +126,23 @@ class LiveTest(RelayTest):
         shown, told = self.observed_load(self.relayd_flags, during)
         self.assertGreater(shown, 0)
         self.assertGreater(told, 0)
+
+    def test_a_capture_of_it_tells_what_was_lost_as_the_view_did(self):
+        def during(observer, load):
+            observer.signal(signal.SIGSTOP)
+            result = load()
+            observer.signal(signal.SIGCONT)
+            return result
+
+        capture = self.path("lossy.pcapng")
+        shown, told = self.observed_load(self.relayd_flags, during, "--write", capture)
+        again = self.relay("inspect", capture, "--json").result()
+        lines = [json.loads(line) for line in again.out.splitlines()]
+        self.assertEqual(sum(it["kind"] == "frame" for it in lines), shown)
+        self.assertEqual(sum(it["frames"] for it in lines if it["kind"] == "lost"), told)
+        self.assertGreater(told, 0)
+        summary = self.relay("inspect", capture, "--summary").result().out.decode()
+        self.assertRegex(summary, rf"^{shown} frames on .*, {told} frames lost\n")
 
     def test_an_observer_that_is_told_to_stop_tells_the_rest_and_what_it_lost(self):
         def during(observer, load):

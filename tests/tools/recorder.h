@@ -40,7 +40,7 @@ class Recorder : public Tap {
     Text(id, direction) += "[gap " + std::to_string(bytes) + "]";
   }
   void OnFrame(const CutFrame&) override { FAIL() << "a capture knows no frames"; }
-  void OnLost(uint64_t, absl::Time) override { FAIL() << "a capture loses nothing"; }
+  void OnLost(uint64_t frames, absl::Time) override { lost += frames; }
   void OnClose(ConnectionId id, Direction direction, absl::Time) override { Text(id, direction) += "[end]"; }
   void OnTick(absl::Time) override {}
   absl::Status Finish() override { return absl::OkStatus(); }
@@ -51,6 +51,7 @@ class Recorder : public Tap {
   }
 
   std::map<ConnectionId, Connection> connections;
+  uint64_t lost = 0;
 
  private:
   std::string& Text(ConnectionId id, Direction direction) {

@@ -59,11 +59,15 @@ class CaptureSource : public Source {
         }
         break;
       }
-      std::optional<Segment> segment = FindSegment(link_type_, {bytes, header->caplen});
-      if (!segment.has_value()) continue;
-      const absl::Duration at = absl::Seconds(header->ts.tv_sec) + absl::Nanoseconds(header->ts.tv_usec);
-      segment->at = at == absl::ZeroDuration() ? absl::InfinitePast() : absl::UnixEpoch() + at;
-      assembly.Take(*segment);
+      const absl::Duration since = absl::Seconds(header->ts.tv_sec) + absl::Nanoseconds(header->ts.tv_usec);
+      const absl::Time at = since == absl::ZeroDuration() ? absl::InfinitePast() : absl::UnixEpoch() + since;
+      const std::span<const uint8_t> packet(bytes, header->caplen);
+      if (std::optional<Segment> segment = FindSegment(link_type_, packet)) {
+        segment->at = at;
+        assembly.Take(*segment);
+      } else if (const std::optional<uint64_t> lost = FindLost(link_type_, packet)) {
+        tap.OnLost(*lost, at);
+      }
     }
     assembly.Finish();
     if (assembly.other_connections() > 0) on_skipped_(assembly.other_connections());

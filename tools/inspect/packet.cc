@@ -165,4 +165,18 @@ std::optional<Segment> FindSegment(int link_type, Bytes packet) {
   return segment;
 }
 
+std::optional<uint64_t> FindLost(int link_type, Bytes packet) {
+  constexpr size_t kIpBytes = 20;
+  const Bytes ip = BehindLink(link_type, packet);
+  if (ip.size() < kIpBytes || ip[0] != 0x45 || ip[9] != kLostProtocol) return std::nullopt;
+  const size_t bytes = std::min<size_t>(ip.size(), LoadBig<uint16_t>(&ip[2]));
+  std::string_view words(reinterpret_cast<const char*>(ip.data()), bytes);
+  words.remove_prefix(std::min(kIpBytes, bytes));
+  if (!words.starts_with(kLostWords)) return std::nullopt;
+  words.remove_prefix(kLostWords.size());
+  uint64_t lost = 0;
+  if (!absl::SimpleAtoi(absl::string_view(words.data(), words.size()), &lost)) return std::nullopt;
+  return lost;
+}
+
 }  // namespace relay::inspect

@@ -66,6 +66,14 @@ bool IsKnownLink(int link_type);
 // Nothing where the packet is no TCP, a fragment, or cut before its payload.
 std::optional<Segment> FindSegment(int link_type, std::span<const uint8_t> packet);
 
+// What `relay inspect --write` writes where a live observer was too slow: a packet of IPv4 with protocol 253, which is
+// for experiments (RFC 3692), whose payload is these words and how many frames were lost.
+inline constexpr std::string_view kLostWords = "relay frames lost: ";
+inline constexpr uint8_t kLostProtocol = 253;
+
+// How many of them; nothing where the packet is another one.
+std::optional<uint64_t> FindLost(int link_type, std::span<const uint8_t> packet);
+
 }  // namespace relay::inspect
 
 #endif  // RELAY_TOOLS_INSPECT_PACKET_H_

@@ -29,6 +29,7 @@ constexpr uint16_t kRelayPort = 7420;
 constexpr uint32_t kLinkTypeRaw = 101;  // packets begin with an IP header of either version
 constexpr size_t kMostSegmentBytes = 65000;
 constexpr size_t kBufferBytes = size_t{1} << 20;
+constexpr size_t kIpv4Bytes = 20;
 constexpr size_t kTcpBytes = 20;
 
 // Two ends that no other connection has, but for those of addresses that nobody knows after 16 million of them.
@@ -111,7 +112,8 @@ class PcapngWriter : public Tap {
     WriteBytes(frame.connection, frame.direction, frame.at, frame_, proto::kHeaderBytes + payload_bytes);
   }
 
-  void OnLost(uint64_t, absl::Time at) override {
+  void OnLost(uint64_t frames, absl::Time at) override {
+    WriteLost(frames, at);
     // Of the others nothing was told since the loss before, which left a gap of their own.
     for (const ConnectionId id : std::exchange(told_since_loss_, {})) {
       Connection* const connection = Find(id);
@@ -186,22 +188,13 @@ class PcapngWriter : public Tap {
     const Endpoint& source = connection.ends[from];
     const Endpoint& target = connection.ends[1 - from];
     const size_t address_bytes = source.is_v6 ? 16 : 4;
-    const size_t ip_bytes = source.is_v6 ? 40 : 20;
+    const size_t ip_bytes = source.is_v6 ? 40 : kIpv4Bytes;
     std::array<uint8_t, 60> headers = {};
     uint8_t* const ip = headers.data();
     uint8_t* const segment = ip + ip_bytes;
     const size_t tcp_bytes = kTcpBytes + payload_bytes;
     if (!source.is_v6) {
-      ip[0] = 0x45;
-      StoreBig<uint16_t>(ip + 2, static_cast<uint16_t>(ip_bytes + tcp_bytes));
-      StoreBig<uint16_t>(ip + 6, 0x4000);  // is not to be fragmented
-      ip[8] = 64;
-      ip[9] = IPPROTO_TCP;
-      std::copy_n(source.address.begin(), 4, ip + 12);
-      std::copy_n(target.address.begin(), 4, ip + 16);
-      Checksum checksum;
-      checksum.Add({ip, ip_bytes});
-      StoreBig<uint16_t>(ip + 10, checksum.Result());
+      WriteIpv4(ip, source, target, IPPROTO_TCP, tcp_bytes);
     } else {
       ip[0] = 0x60;
       StoreBig<uint16_t>(ip + 4, static_cast<uint16_t>(tcp_bytes));
@@ -230,6 +223,29 @@ class PcapngWriter : public Tap {
     WritePacket(at, {ip, ip_bytes + kTcpBytes}, known, ip_bytes + tcp_bytes);
   }
 
+  // Behind the packet, in which relay inspect finds them, the words are a comment, which Wireshark shows.
+  void WriteLost(uint64_t frames, absl::Time at) {
+    const std::string words = absl::StrCat(std::string(kLostWords), frames);
+    const Endpoint nobody = MadeUp(0, 0).second;
+    std::array<uint8_t, kIpv4Bytes> header = {};
+    WriteIpv4(header.data(), nobody, nobody, kLostProtocol, words.size());
+    const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(words.data()), words.size());
+    WritePacket(at, header, bytes, header.size() + bytes.size(), words);
+  }
+
+  static void WriteIpv4(uint8_t* ip, const Endpoint& source, const Endpoint& target, uint8_t protocol, size_t bytes) {
+    ip[0] = 0x45;
+    StoreBig<uint16_t>(ip + 2, static_cast<uint16_t>(kIpv4Bytes + bytes));
+    StoreBig<uint16_t>(ip + 6, 0x4000);  // is not to be fragmented
+    ip[8] = 64;
+    ip[9] = protocol;
+    std::copy_n(source.address.begin(), 4, ip + 12);
+    std::copy_n(target.address.begin(), 4, ip + 16);
+    Checksum checksum;
+    checksum.Add({ip, kIpv4Bytes});
+    StoreBig<uint16_t>(ip + 10, checksum.Result());
+  }
+
   // ---- The file ----
 
   void WriteHeaders() {
@@ -250,14 +266,17 @@ class PcapngWriter : public Tap {
     Put32(32);
   }
 
-  void WritePacket(absl::Time at, std::span<const uint8_t> headers, std::span<const uint8_t> known, size_t all_bytes) {
+  void WritePacket(absl::Time at, std::span<const uint8_t> headers, std::span<const uint8_t> known, size_t all_bytes,
+                   std::string_view comment = {}) {
     if (at == absl::InfinitePast()) at = last_;
     last_ = at;
     const auto nanoseconds = static_cast<uint64_t>(absl::ToUnixNanos(at));
     const auto captured = static_cast<uint32_t>(headers.size() + known.size());
-    const uint32_t padding = (4 - captured % 4) % 4;
+    const auto comment_bytes = static_cast<uint32_t>(comment.size());
+    const uint32_t options = comment.empty() ? 0 : 4 + comment_bytes + PaddingOf(comment_bytes) + 4;
+    const uint32_t block = 32 + captured + PaddingOf(captured) + options;
     Put32(6);
-    Put32(32 + captured + padding);
+    Put32(block);
     Put32(0);
     Put32(static_cast<uint32_t>(nanoseconds >> 32));
     Put32(static_cast<uint32_t>(nanoseconds));
@@ -265,10 +284,18 @@ class PcapngWriter : public Tap {
     Put32(static_cast<uint32_t>(all_bytes));
     buffer_.insert(buffer_.end(), headers.begin(), headers.end());
     buffer_.insert(buffer_.end(), known.begin(), known.end());
-    buffer_.insert(buffer_.end(), padding, 0);
-    Put32(32 + captured + padding);
+    buffer_.insert(buffer_.end(), PaddingOf(captured), 0);
+    if (options > 0) {
+      Put32(1 | comment_bytes << 16);  // opt_comment
+      buffer_.insert(buffer_.end(), comment.begin(), comment.end());
+      buffer_.insert(buffer_.end(), PaddingOf(comment_bytes), 0);
+      Put32(0);  // no further options
+    }
+    Put32(block);
     if (buffer_.size() >= kBufferBytes) Flush();
   }
+
+  static uint32_t PaddingOf(uint32_t bytes) { return (4 - bytes % 4) % 4; }
 
   // In this machine's order, which the first block names.
   void Put32(uint32_t value) {

@@ -4,7 +4,8 @@
 // would have them. Addresses are kept where the source knows IP addresses; others become a client on 127.0.0.0/8. What
 // the source does not know stays unknown: a frame that it knows the beginning of becomes a packet that was cut when it
 // was captured, a gap becomes sequence numbers that nobody sent, kUnknownGapBytes of them where nobody knows how many.
-// A time that nobody knows becomes 0, and is read as that again.
+// Frames that were lost are counted in a packet of their own (packet.h). A time that nobody knows becomes 0, and is
+// read as that again.
 
 #ifndef RELAY_TOOLS_INSPECT_PCAPNG_WRITER_H_
 #define RELAY_TOOLS_INSPECT_PCAPNG_WRITER_H_
