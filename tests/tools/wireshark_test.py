@@ -82,6 +82,10 @@ def is_uuid(text):
         return False
 
 
+def frames_of(frames, connection):
+    return [it for it in frames if it["connection"] == connection]
+
+
 def seconds(time):
     whole, fraction = re.fullmatch(r"(.*)\.(\d{6})Z", time).groups()
     return f"{int(datetime.datetime.fromisoformat(whole + '+00:00').timestamp())}.{fraction}"
@@ -198,6 +202,32 @@ class WiresharkTest(RelayTest):
         frames = self.compare(capture)
         self.assertLessEqual(set(range(1, 17)), {it.get("type_number") for it in frames})
         self.assertGreater(len([it for it in frames if "violation" in it]), 5)
+
+    def test_knows_the_channel_of_a_side_that_joined_unseen_by_the_other_side(self):
+        of_sender = [
+            (UP, conversation.start(REQUEST, 1, REQ)), (DOWN, conversation.handed_on(RESPONSE, 1, REQ)),
+            (UP, conversation.end(REQUEST, 1, REQ)), (DOWN, conversation.end(RESPONSE, 1, REQ)),
+            (UP, conversation.receive(1))]
+        of_receiver = [
+            (UP, conversation.receive(2)), (DOWN, conversation.handed_on(REQUEST, 2, REQ)),
+            (UP, conversation.start(RESPONSE, 2, REQ)), (DOWN, conversation.end(REQUEST, 2, REQ)),
+            (UP, conversation.end(RESPONSE, 2, REQ))]
+
+        def tell(capture, sides):
+            ports = []
+            for opens, _ in sides:
+                capture.begin(with_syn=bool(opens))
+                ports.append(capture.port)
+                capture.say(opens)
+            for says in zip(*(says for _, says in sides)):
+                for capture.port, said in zip(ports, says):
+                    capture.say([said])
+            capture.port = max(ports)
+
+        sides = [([], of_sender), (OPENS, of_receiver)], [(OPENS, of_sender), ([], of_receiver)]
+        frames = self.compare(self.make("unseen.pcap", lambda capture: [tell(capture, it) for it in sides]))
+        for connection in (1, 4):
+            self.assertEqual(frames_of(frames, connection)[-1]["channel"], "jobs")
 
     def test_marks_what_breaks_a_rule(self):
         expected = []

@@ -177,6 +177,24 @@ local function exchange_of(frame, packet)
   return exchange
 end
 
+-- A side that joined before the trace began is on the channel that the other side of its exchange has told, as long as
+-- that is live.
+local function share_channel(frame, exchange, state)
+  if not frame.side then return end
+  if not frame.channel and not frame.rule then
+    frame.channel = exchange.channel
+    frame.name = names[frame.channel or ""]
+    if state.in_order then state:slot(frame.slot).channel = frame.channel end
+  end
+  if frame.late and not frame.begins or frame.rule and frame.channel ~= exchange.channel then return end
+  if frame.begins or not state.in_order and not frame.rule then exchange.is_live = true end
+  if not exchange.is_live then return end
+  exchange.channel = exchange.channel or frame.channel
+  exchange.has_sender = exchange.has_sender or frame.begins and frame.side == "sender"
+  local is_over = frame.ends and state.in_order and (frame.side == "sender" or not exchange.has_sender)
+  if is_over then exchange.channel, exchange.is_live, exchange.has_sender = nil, nil, nil end
+end
+
 -- What the state of its connection makes of a frame.
 local function note_of(frame, stream, packet)
   frame_count = frame_count + 1
@@ -185,9 +203,11 @@ local function note_of(frame, stream, packet)
     stream.to_server.max_payload_bytes = stream.state.max_payload_bytes
     stream.to_client.max_payload_bytes = stream.state.max_payload_bytes
   end
+  local exchange = exchange_of(frame, packet)
+  if exchange then share_channel(frame, exchange, stream.state) end
   return { number = frame_count, rule = frame.rule, words = frame.words, late = frame.late, begins = frame.begins,
     ends = frame.ends, side = frame.side, cost = frame.cost, credit = frame.credit, channel = frame.channel,
-    client = frame.client, name = frame.name, exchange = exchange_of(frame, packet) }
+    client = frame.client, name = frame.name, exchange = exchange }
 end
 
 local function show_violation(tree, name, words)
