@@ -331,6 +331,7 @@ class WiresharkTest(RelayTest):
             for cut, rest in (
                     ((large, 100), ()),  # inside of a payload
                     ((BEGUN[1] + large[:40], len(BEGUN[1]) + 30), ((large[40:1000], 960), (large[1000:], 10))),
+                    ((large[:1000], 500), ((large[1000:] + conversation.ping(), 10),)),
                     ((large + conversation.ping(), 30), ()),  # before a frame of which nothing is known
                     ((conversation.ping() + conversation.ping(), 40), ((b"inside" + conversation.ping(), None),))):
                 capture.begin()

@@ -55,7 +55,8 @@ function Reader:next(raw, at, reported)
   local step = self["of_" .. self.state](self, raw, at, reported)
   step.offset = self.offset
   self.waits = step.kind == "wait"
-  if step.kind ~= "wait" and step.kind ~= "payload" then self.offset = self.offset + step.bytes + self.behind end
+  if step.kind ~= "wait" and step.kind ~= "payload" then self.offset = self.offset + step.bytes end
+  self.offset = self.offset + self.behind
   self.behind = 0
   return step
 end
@@ -96,10 +97,15 @@ function Reader:of_frames(raw, at, reported)
 end
 
 -- Further packets of a payload whose first one was cut.
-function Reader:of_payload(raw)
+function Reader:of_payload(raw, _, reported)
   local rest = (self.payload_ends - self.seq) % 2 ^ 32
   if rest >= 2 ^ 31 then rest = 0 end
-  if rest <= #raw then self.state = "frames" end
+  if rest <= #raw then
+    self.state = "frames"
+  elseif rest < reported then
+    self.state, self.behind = "seeking", reported - rest
+    return { kind = "payload", bytes = #raw, is_blind_behind = true }
+  end
   return { kind = "payload", bytes = math.min(rest, #raw) }
 end
 
