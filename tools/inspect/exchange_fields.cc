@@ -65,9 +65,9 @@ void Visit(const Exchange& exchange, Call& field) {
   }
   if (exchange.timeout_ms.has_value()) field("timeout_ms", [&] { return uint64_t{*exchange.timeout_ms}; });
   field("end", [&] { return exchange.end; });
-  if (exchange.end != "open") {
-    field("status", [&] { return CodeName(exchange.code); });
-    field("code", [&] { return uint64_t{exchange.code}; });
+  if (exchange.end != "open" && exchange.code.has_value()) {
+    field("status", [&] { return CodeName(*exchange.code); });
+    field("code", [&] { return uint64_t{*exchange.code}; });
   }
   if (!exchange.message.empty()) field("message", [&] { return exchange.message; });
   if (exchange.may_have_run.has_value()) field("may_have_run", [&] { return *exchange.may_have_run; });
@@ -112,8 +112,8 @@ std::optional<absl::Duration> Total(const Exchange& exchange) {
 }
 
 std::string EndWords(const Exchange& exchange) {
-  if (exchange.end == "completed") return exchange.code == 0 ? "OK" : CodeName(exchange.code);
-  return exchange.end;
+  if (exchange.end != "completed" || !exchange.code.has_value()) return exchange.end;
+  return exchange.code == 0 ? "OK" : CodeName(*exchange.code);
 }
 
 bool IsGoodEnd(const Exchange& exchange) { return exchange.end == "completed" && exchange.code == 0; }

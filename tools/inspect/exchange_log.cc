@@ -82,15 +82,17 @@ void ExchangeLog::OnFrame(const SeenFrame& frame) {
   if (frame.begins) Begin(exchange, frame);
   if (frame.is_live) Count(exchange, frame);
   if (!frame.ends) return;
+  const bool is_readable = frame.content->state == Payload::State::kParsed;
   const bool decides = frame.side == Side::kSender || !exchange.sender_seen;
   if (frame.is(FrameType::kReset)) {
     if (!decides) {
       const bool by_receiver = frame.direction == Direction::kToServer;
       EndAttempt(exchange, by_receiver ? Attempt::End::kGivenBack : Attempt::End::kTakenAway, frame.at);
-      if (!by_receiver && exchange.is_held) exchange.told_receiver = frame.content->reset.status();
+      if (!by_receiver && exchange.is_held && is_readable) exchange.told_receiver = frame.content->reset.status();
       return EndHold(exchange);
     }
-    SetEnd(exchange, frame.content->reset.status());
+    exchange.code.reset();
+    if (is_readable) SetEnd(exchange, frame.content->reset.status());
     const bool by_client = frame.direction == Direction::kToServer;
     if (by_client) exchange.may_have_run.reset();  // only the server can say that
     if (exchange.end.empty()) {
@@ -98,8 +100,9 @@ void ExchangeLog::OnFrame(const SeenFrame& frame) {
     }
     return End(exchange, frame.at);
   }
-  if (frame.is(FrameType::kEnd) && frame.content->state == Payload::State::kParsed) {
-    exchange.code = frame.content->end.status().code();
+  if (frame.is(FrameType::kEnd)) {
+    exchange.code.reset();
+    if (is_readable) exchange.code = frame.content->end.status().code();
     exchange.message = frame.content->end.status().message();
   }
   if (!decides) return EndHold(exchange);

@@ -134,8 +134,8 @@ struct Exchange {
   Stream response_stream;
   std::optional<uint32_t> timeout_ms;
 
-  uint32_t code = 0;  // the status that it ended with
-  std::string end;    // the named end; "completed", or "open" where the trace has none
+  std::optional<uint32_t> code = 0;  // the status that it ended with; nothing where that was cut
+  std::string end;                   // the named end; "completed", or "open" where the trace has none
   std::string message;
   std::optional<bool> may_have_run;  // as a RESET says
   bool has_missed = false;           // frames of it: what passed is not known

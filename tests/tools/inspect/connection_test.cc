@@ -449,6 +449,21 @@ TEST_F(ConnectionTest, DoesNotCountABodyOfWhichNobodySaidHowLongItIs) {
   EXPECT_FALSE(told_.exchanges()[0].timeout_ms.has_value());
 }
 
+TEST_F(ConnectionTest, DoesNotSayHowItEndedWhereThatWasCut) {
+  Up(StartFrame(kReq, 1, Id(5)));
+  told_.Cut(Direction::kToClient, StatusFrame(FrameType::kReset, 1, Id(5), absl::StatusCode::kAborted, "taken_over"));
+  Up(StartFrame(kReq, 2, Id(6)));
+  Down(HandedOn(kRes, 2, Id(6)));
+  told_.Cut(Direction::kToClient, EndFrame(kRes, 2, Id(6), "a status"));
+  ASSERT_EQ(told_.exchanges().size(), 2u);
+  for (const Exchange& exchange : told_.exchanges()) {
+    EXPECT_FALSE(exchange.code.has_value());
+    EXPECT_FALSE(exchange.may_have_run.has_value());
+  }
+  EXPECT_EQ(told_.exchanges()[0].end, "reset");
+  EXPECT_EQ(told_.exchanges()[1].end, "completed");
+}
+
 std::string HandedOnAs(uint16_t attempt, uint32_t since_us, uint8_t direction, uint16_t slot) {
   std::string frame = HandedOn(direction, slot, Id(5));
   proto::StartBlock block(
