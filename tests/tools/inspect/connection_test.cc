@@ -30,28 +30,6 @@ namespace flag = proto::flag;
 constexpr uint8_t kReq = flag::kRequest;
 constexpr uint8_t kRes = flag::kResponse;
 
-// A START as the server hands it on.
-std::string HandedOn(uint8_t direction, uint16_t slot, const proto::Uuid& id, std::string_view body = "",
-                     uint8_t flags = 0) {
-  std::string frame = StartFrame(direction, slot, id, {.flags = flags, .body = std::string(body)});
-  proto::StartBlock block(
-      {reinterpret_cast<uint8_t*>(frame.data()) + proto::kHeaderBytes, frame.size() - proto::kHeaderBytes});
-  block.set_other_client(Id(77));
-  block.set_attempt(1);
-  return frame;
-}
-
-std::string StatusFrame(FrameType type, uint16_t slot, const proto::Uuid& id, absl::StatusCode code,
-                        std::string_view end = "") {
-  v1::Status status;
-  status.set_code(static_cast<uint32_t>(code));
-  status.set_end(std::string(end));
-  if (type != FrameType::kReset) return FrameOf(type, slot, id, status);
-  v1::Reset reset;
-  *reset.mutable_status() = status;
-  return FrameOf(type, slot, id, reset);
-}
-
 class ToldTest : public testing::Test {
  protected:
   explicit ToldTest(bool in_order = true) : told_(/*resync=*/false, /*from_start=*/true, in_order) {}
@@ -257,7 +235,6 @@ TEST(Connection, BlamesNobodyWhereItCameInTheMiddle) {
   EXPECT_EQ(told.totals().broken_rules, 0u);
 }
 
-// A client that joined before the trace began: on which channel, the other side says.
 // The last but one is known by its receiver, and told.
 TEST(Connection, CountsTheExchangesThatBeganBeforeIt) {
   Told told(/*resync=*/false, /*from_start=*/false);
@@ -271,6 +248,7 @@ TEST(Connection, CountsTheExchangesThatBeganBeforeIt) {
   EXPECT_EQ(told.totals().left_out_exchanges, 2u);
 }
 
+// A client that joined before the trace began: on which channel, the other side says.
 TEST(Connection, PutsTheSidesOfARequestTogetherWhicheverJoinedUnseen) {
   for (const uint16_t joins : {uint16_t{1}, uint16_t{2}}) {
     Told told(/*resync=*/false, /*from_start=*/false);

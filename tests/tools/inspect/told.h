@@ -95,6 +95,28 @@ inline std::string WelcomeFrame(uint32_t window = 65536, uint32_t max_payload = 
   return server::FrameOf(proto::FrameType::kWelcome, 0, proto::kNilUuid, welcome);
 }
 
+// A START as the server hands it on.
+inline std::string HandedOn(uint8_t direction, uint16_t slot, const proto::Uuid& id, std::string_view body = "",
+                            uint8_t flags = 0) {
+  std::string frame = server::StartFrame(direction, slot, id, {.flags = flags, .body = std::string(body)});
+  proto::StartBlock block(
+      {reinterpret_cast<uint8_t*>(frame.data()) + proto::kHeaderBytes, frame.size() - proto::kHeaderBytes});
+  block.set_other_client(server::Id(77));
+  block.set_attempt(1);
+  return frame;
+}
+
+inline std::string StatusFrame(proto::FrameType type, uint16_t slot, const proto::Uuid& id, absl::StatusCode code,
+                               std::string_view end = "") {
+  v1::Status status;
+  status.set_code(static_cast<uint32_t>(code));
+  status.set_end(std::string(end));
+  if (type != proto::FrameType::kReset) return server::FrameOf(type, slot, id, status);
+  v1::Reset reset;
+  *reset.mutable_status() = status;
+  return server::FrameOf(type, slot, id, reset);
+}
+
 }  // namespace relay::inspect
 
 #endif  // RELAY_TESTS_TOOLS_INSPECT_TOLD_H_
