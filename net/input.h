@@ -46,6 +46,9 @@ class Input {
     return given_;
   }
 
+  // Keeps `bytes`, that another Input kept before. Nothing is kept yet.
+  void Restore(std::span<const uint8_t> bytes) { Hold(bytes, bytes.size()); }
+
   // Gives what was kept, with nothing new.
   std::span<uint8_t> Again() { return given_ = std::span(rest_.get() + begin_, kept_bytes()); }
 

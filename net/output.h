@@ -1,5 +1,5 @@
 // What one connection has to send and the system has not taken, in the order in which it came. It is kept in blocks, so
-// that a long queue is neither moved nor twice as large as what it holds. Used by Stream only.
+// that a long queue is neither moved nor twice as large as what it holds. Used by Stream.
 
 #ifndef RELAY_NET_OUTPUT_H_
 #define RELAY_NET_OUTPUT_H_
@@ -13,7 +13,7 @@
 
 namespace relay::net {
 
-// Loop thread only.
+// Thread-compatible.
 class Output {
  public:
   bool empty() const { return blocks_.empty(); }

@@ -13,8 +13,6 @@
 
 namespace relay::net {
 
-int Socket::Release() { return std::exchange(fd_, -1); }
-
 void Socket::Close() {
   if (fd_ >= 0) ::close(Release());
 }

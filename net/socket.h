@@ -1,5 +1,5 @@
 // The few things that net/ does with sockets below libuv: one owner for a descriptor, and addresses of the system.
-// Used inside net/ only.
+// Used inside net/ only, but for who passes a Socket on.
 
 #ifndef RELAY_NET_SOCKET_H_
 #define RELAY_NET_SOCKET_H_
@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <optional>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "net/address.h"
@@ -16,13 +17,17 @@ namespace relay::net {
 // Owns a descriptor.
 class Socket {
  public:
-  explicit Socket(int fd) : fd_(fd) {}
+  explicit Socket(int fd = -1) : fd_(fd) {}
   ~Socket() { Close(); }
   Socket(Socket&& other) noexcept : fd_(other.Release()) {}
-  Socket& operator=(Socket&&) = delete;
+  Socket& operator=(Socket&& other) noexcept {
+    Close();
+    fd_ = other.Release();
+    return *this;
+  }
 
   int fd() const { return fd_; }
-  int Release();
+  int Release() { return std::exchange(fd_, -1); }
   void Close();
 
  private:

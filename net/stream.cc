@@ -56,7 +56,7 @@ class Stream::Io {
   uv_handle_t* base() { return reinterpret_cast<uv_handle_t*>(&poll_); }
 
   // Once, first. 0 or -errno; then there is no handle to close.
-  int Open(Address::Kind kind);
+  int Open();
   void SetHandler(Handler* handler) { handler_ = handler; }
   void StartReading(bool with_more);
   void StopReading();
@@ -65,6 +65,10 @@ class Stream::Io {
   void ShutdownWrite();
   // Deletes this, in the close callback.
   void Close();
+  // The same, but leaves the socket and what was kept to the caller.
+  Parts Release();
+  // Takes over from another, first.
+  void Restore(std::span<const uint8_t> kept, Output unsent);
 
   const Input& input() const { return input_; }
   const Output& output() const { return output_; }
@@ -117,11 +121,7 @@ class Stream::Io {
   const std::string peer_;
 };
 
-int Stream::Io::Open(Address::Kind kind) {
-  const int on = 1;
-  if (kind == Address::Kind::kTcp && ::setsockopt(socket_.fd(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0) {
-    return -errno;
-  }
+int Stream::Io::Open() {
   poll_.data = this;
   return uv_poll_init_socket(loop_.uv(), &poll_, socket_.fd());
 }
@@ -308,18 +308,46 @@ void Stream::Io::Close() {
   if (soon_.has_value()) soon_->Cancel();
   input_.Clear();
   output_.Clear();
-  CloseAndDelete(this);
+  CloseAndDelete(this);  // takes the socket from the loop, so it goes before that is closed
   socket_.Close();
+}
+
+Stream::Parts Stream::Io::Release() {
+  const std::span<const uint8_t> kept = input_.Again();
+  Parts parts = {.socket = std::move(socket_),
+                 .peer = peer_,
+                 .kept = {kept.begin(), kept.end()},
+                 .unsent = std::exchange(output_, {})};
+  Close();
+  return parts;
+}
+
+void Stream::Io::Restore(std::span<const uint8_t> kept, Output unsent) {
+  if (!kept.empty()) input_.Restore(kept);
+  output_ = std::move(unsent);
+  Watch();
 }
 
 absl::StatusOr<std::unique_ptr<Stream>> Stream::FromSocket(Loop& loop, int socket, Address::Kind kind,
                                                            std::string peer) {
-  auto io = std::make_unique<Io>(loop, Socket(socket), peer);
-  if (const int result = io->Open(kind); result != 0) return UvError(result, "open", peer);
+  Socket owned(socket);
+  const int on = 1;
+  if (kind == Address::Kind::kTcp && ::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0) {
+    return UvError(-errno, "open", peer);
+  }
+  return FromParts(loop, {.socket = std::move(owned), .peer = std::move(peer), .kept = {}, .unsent = {}});
+}
+
+absl::StatusOr<std::unique_ptr<Stream>> Stream::FromParts(Loop& loop, Parts parts) {
+  auto io = std::make_unique<Io>(loop, std::move(parts.socket), parts.peer);
+  if (const int result = io->Open(); result != 0) return UvError(result, "open", parts.peer);
+  io->Restore(parts.kept, std::move(parts.unsent));
   std::unique_ptr<Stream> stream(new Stream(io.release()));
-  stream->peer_ = std::move(peer);
+  stream->peer_ = std::move(parts.peer);
   return stream;
 }
+
+Stream::Parts Stream::Release() { return std::exchange(io_, nullptr)->Release(); }
 
 Stream::~Stream() { Close(); }
 

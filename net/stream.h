@@ -9,11 +9,14 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "net/address.h"
 #include "net/loop.h"
+#include "net/output.h"
+#include "net/socket.h"
 
 namespace relay::net {
 
@@ -46,6 +49,18 @@ class Stream {
   // Takes over a connected socket, whatever it returns. `peer` is for logs and errors.
   static absl::StatusOr<std::unique_ptr<Stream>> FromSocket(Loop& loop, int socket, Address::Kind kind,
                                                             std::string peer);
+
+  // What a stream is made of, on its way to another loop, on whichever thread. Closes the socket if nobody takes it.
+  struct Parts {
+    Socket socket;
+    std::string peer;
+    std::vector<uint8_t> kept;  // read and not consumed
+    Output unsent;
+  };
+  // Closes this stream, but not its connection.
+  Parts Release();
+  // Goes on with it: what was kept is told first, and what is unsent is sent.
+  static absl::StatusOr<std::unique_ptr<Stream>> FromParts(Loop& loop, Parts parts);
 
   // Close().
   ~Stream();

@@ -56,8 +56,9 @@ spdlog::level::level_enum SpdlogLevel(Notice::Level level) {
 // it has shown that what it reads much of makes little work.
 class Daemon::Link : public net::Stream::Handler {
  public:
-  Link(Daemon& daemon, std::unique_ptr<net::Stream> stream)
-      : daemon_(daemon), stream_(std::move(stream)), id_(daemon.relay_.OnOpen(stream_->peer(), daemon.loop_.Now())) {
+  // `id` is open in the core.
+  Link(Daemon& daemon, std::unique_ptr<net::Stream> stream, ConnectionId id)
+      : daemon_(daemon), stream_(std::move(stream)), id_(id) {
     stream_->SetHandler(this);
     stream_->SetMostReadBytes(kFewBytes);
     daemon_.put_off_.push_back(id_);
@@ -83,11 +84,17 @@ class Daemon::Link : public net::Stream::Handler {
   // Reads no more until Resume.
   void PutOff(size_t rest_bytes) {
     if (std::exchange(is_put_off_, true)) return;
-    // Who seldom says much does not wait behind those who always do.
-    (std::exchange(is_light_, false) ? daemon_.put_off_first_ : daemon_.put_off_).push_back(id_);
     stream_->StopReading();
     rest_bytes_ = rest_bytes;
     daemon_.put_off_bytes_ += rest_bytes;
+    if (!daemon_.place_.is_alone() && daemon_.relay_.Waits(id_)) return;
+    LineUp();
+  }
+
+  // Has its turn among those who were put off.
+  void LineUp() {
+    // Who seldom says much does not wait behind those who always do.
+    (std::exchange(is_light_, false) ? daemon_.put_off_first_ : daemon_.put_off_).push_back(id_);
   }
 
   // Goes on behind what the next turn reads. Returns how much work that is going to be, as it was the last time.
@@ -152,22 +159,18 @@ class Daemon::Link : public net::Stream::Handler {
   bool is_stranger_ = true;
 };
 
-absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Start(net::Loop& loop, const Options& options,
-                                                      std::shared_ptr<spdlog::logger> log) {
-  std::unique_ptr<Daemon> daemon(new Daemon(loop, options, std::move(log)));
-  for (const std::string& url : options.listen) {
-    if (absl::Status status = daemon->Listen(url); !status.ok()) return status;
-  }
-  return daemon;
-}
-
-Daemon::Daemon(net::Loop& loop, const Options& options, std::shared_ptr<spdlog::logger> log)
+Daemon::Daemon(net::Loop& loop, const Limits& limits, const Identity& identity, std::shared_ptr<spdlog::logger> log,
+               Post post)
     : loop_(loop),
       log_(std::move(log)),
-      frames_per_turn_(options.limits.frames_per_turn),
-      relay_(options.limits, proto::NewUuid(), loop.Now()),
+      frames_per_turn_(limits.frames_per_turn),
+      place_(identity.place),
+      totals_(identity.totals),
+      post_(std::move(post)),
+      relay_(limits, identity.server_id, identity.start, place_, totals_),
       timer_(loop, [this] { timer_at_.reset(); }),
-      more_(loop, [] {}) {
+      more_(loop, [] {}),
+      departing_(place_.cores) {
   loop_.SetTurnEnd([this] { EndTurn(); });
 }
 
@@ -191,11 +194,25 @@ std::vector<std::string> Daemon::addresses() const {
 }
 
 void Daemon::Accept(std::unique_ptr<net::Stream> stream) {
-  auto link = std::make_unique<Link>(*this, std::move(stream));
-  log_->debug("event=connection_open connection={} peer={}", link->id(), link->stream().peer());
-  const ConnectionId id = link->id();
-  links_.emplace(id, std::move(link));
+  const ConnectionId id = relay_.OnOpen(stream->peer(), loop_.Now());
+  log_->debug("event=connection_open connection={} peer={}", id, stream->peer());
+  links_.emplace(id, std::make_unique<Link>(*this, std::move(stream), id));
   CheckMemory(id);
+}
+
+void Daemon::Deliver(Letter letter) {
+  relay_.OnCrossings(letter.from, std::move(letter.batch), loop_.Now());
+  for (Arrival& arrival : letter.arrivals) {
+    auto stream = net::Stream::FromParts(loop_, std::move(arrival.parts));
+    if (stream.ok()) {
+      auto link = std::make_unique<Link>(*this, *std::move(stream), arrival.id);
+      link->ReportUnsent();
+      links_.emplace(arrival.id, std::move(link));
+    } else {
+      relay_.OnInputEnd(arrival.id, /*is_broken=*/true, loop_.Now());
+    }
+  }
+  CheckMemory(0);
 }
 
 void Daemon::Drain(std::function<void()> stopped) {
@@ -267,6 +284,7 @@ void Daemon::EndTurn() {
     for (Link* const link : written_) link->ReportUnsent();
     written_.clear();
   }
+  if (!place_.is_alone() && relay_.has_crossings()) PostLetters();
   ShareOut();
   if (const auto next = relay_.next_deadline(); next != timer_at_) {
     timer_at_ = next;
@@ -277,7 +295,7 @@ void Daemon::EndTurn() {
     is_short_of_memory_ = false;
     relay_.OnMemoryBack();
   }
-  if (stopped_ && links_.empty()) std::exchange(stopped_, nullptr)();
+  if (stopped_ && totals_->connections == 0) std::exchange(stopped_, nullptr)();
 }
 
 void Daemon::CarryOut(const Effect& effect) {
@@ -289,8 +307,22 @@ void Daemon::CarryOut(const Effect& effect) {
     links_.erase(found);
     return;
   }
+  if (effect.home != place_.core) {
+    departing_[effect.home].push_back({effect.connection, link.stream().Release()});
+    links_.erase(found);
+    return;
+  }
   if (effect.shut) link.ShutdownWrite();
+  if (effect.reads_on) link.LineUp();
   written_.push_back(&link);
+}
+
+void Daemon::PostLetters() {
+  for (uint32_t core = 0; core < place_.cores; ++core) {
+    Letter letter = {.from = place_.core, .batch = relay_.TakeCrossings(core), .arrivals = {}};
+    letter.arrivals.swap(departing_[core]);
+    if (!letter.batch.empty()) post_(core, std::move(letter));
+  }
 }
 
 void Daemon::Log(const Notice& notice) {
@@ -302,27 +334,18 @@ void Daemon::Log(const Notice& notice) {
             InfoOf(notice.end).name, detail);
 }
 
-void Daemon::LogMetrics(uint64_t log_lines_lost) {
-  const Metrics& metrics = relay_.metrics();
-  log_->info(
-      "event=metrics connections={} clients={} channels={} exchanges={} held_bytes={} connections_opened={} "
-      "requests_offered={} requests_accepted={} requests_refused={} requests_ended={} assignments={} redeliveries={} "
-      "extensions={} "
-      "frames_read={} frames_forwarded={} put_off={} late_frames={} unknown_frames={} frames_mirrored={} "
-      "mirrors_lost={} longest_turn_us={} log_lines_lost={}",
-      relay_.connection_count(), relay_.client_count(), relay_.channel_count(), metrics.exchanges_live,
-      metrics.held_bytes, metrics.connections_opened, metrics.requests_offered, metrics.requests_accepted,
-      metrics.requests_refused, metrics.requests_ended, metrics.assignments, metrics.redeliveries, metrics.extensions,
-      metrics.frames_read, metrics.frames_forwarded, metrics.put_off, metrics.late_frames, metrics.unknown_frames,
-      metrics.frames_mirrored, metrics.mirrors_lost, absl::ToInt64Microseconds(loop_.TakeLongestTurn()),
-      log_lines_lost);
-  std::string ends;
-  for (size_t i = 0; i < kEndCount; ++i) {
-    if (metrics.ends[i] == 0) continue;
-    const std::string_view name = InfoOf(static_cast<End>(i)).name;
-    absl::StrAppend(&ends, " ", absl::string_view(name.data(), name.size()), "=", metrics.ends[i]);
-  }
-  log_->info("event=ends{}", ends);
+Counts Daemon::TakeCounts() {
+  return {relay_.metrics(), relay_.connection_count(), relay_.client_count(), relay_.channel_count(),
+          loop_.TakeLongestTurn()};
+}
+
+Counts& Counts::operator+=(const Counts& other) {
+  metrics += other.metrics;
+  connections += other.connections;
+  clients += other.clients;
+  channels += other.channels;
+  longest_turn = std::max(longest_turn, other.longest_turn);
+  return *this;
 }
 
 }  // namespace relay::server

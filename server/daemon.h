@@ -1,4 +1,4 @@
-// relayd without its command line: the core, driven by listeners and streams on one loop.
+// One thread of relayd: a core, driven by streams on one loop, and by what other threads say to it.
 
 #ifndef RELAY_SERVER_DAEMON_H_
 #define RELAY_SERVER_DAEMON_H_
@@ -21,11 +21,43 @@
 #include "net/stream.h"
 #include "net/timer.h"
 #include "server/memory_reserve.h"
-#include "server/options.h"
 #include "server/relay.h"
 #include "spdlog/spdlog.h"
 
 namespace relay::server {
+
+// A connection that is on its way to another thread. Move-only.
+struct Arrival {
+  ConnectionId id;
+  net::Stream::Parts parts;
+};
+
+// What a thread has for another at the end of a turn. Move-only.
+struct Letter {
+  uint32_t from = 0;
+  CrossingBatch batch;
+  std::vector<Arrival> arrivals;  // of each connection that the batch moves
+};
+
+// What several daemons have in common, and which of them one is. A value type.
+struct Identity {
+  proto::Uuid server_id;
+  absl::Time start;
+  Place place;
+  std::shared_ptr<Totals> totals;
+};
+
+// What there is to say about a daemon. A value type.
+struct Counts {
+  Metrics metrics;
+  size_t connections = 0;
+  size_t clients = 0;
+  size_t channels = 0;
+  absl::Duration longest_turn;
+
+  // Of several daemons together.
+  Counts& operator+=(const Counts& other);
+};
 
 // Loop thread only. The loop outlives it.
 //
@@ -33,29 +65,35 @@ namespace relay::server {
 // and acted on at the end of the turn.
 class Daemon {
  public:
-  // Listens on options.listen, all of them or none. Errors name the operation and the address.
-  static absl::StatusOr<std::unique_ptr<Daemon>> Start(net::Loop& loop, const Options& options,
-                                                       std::shared_ptr<spdlog::logger> log);
+  using Post = std::function<void(uint32_t core, Letter letter)>;
+
+  // One of place.cores: the others have the same server id and totals. `post` is called at the end of a turn.
+  Daemon(net::Loop& loop, const Limits& limits, const Identity& identity, std::shared_ptr<spdlog::logger> log,
+         Post post);
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
+  // Accepts what comes there. For the first core alone. Errors name the operation and the address.
+  absl::Status Listen(const std::string& url);
   // The addresses that it listens on, with the ports that were taken.
   std::vector<std::string> addresses() const;
 
-  // Accepts nothing new, lets what runs end up to the drain limit, and calls `stopped` when the last connection is
-  // closed.
+  // The calling thread runs the loop from now on.
+  void Guard() { reserve_.Guard(); }
+  // What another thread has posted.
+  void Deliver(Letter letter);
+
+  // Accepts nothing new, lets what runs end up to the drain limit, and calls `stopped` when the last connection of all
+  // daemons is closed. Of several that are told, at least one calls.
   void Drain(std::function<void()> stopped);
 
-  // Writes the counters and gauges to the log, with the count of its lines that were lost.
-  void LogMetrics(uint64_t log_lines_lost);
+  // As of now; the longest turn since this was last asked.
+  Counts TakeCounts();
 
  private:
   class Link;
 
-  Daemon(net::Loop& loop, const Options& options, std::shared_ptr<spdlog::logger> log);
-
-  absl::Status Listen(const std::string& url);
   void Accept(std::unique_ptr<net::Stream> stream);
   void EndTurn();
   // Tells the core of some of those connections whose input has ended, and of the time.
@@ -64,6 +102,7 @@ class Daemon {
   // Asked behind whatever was done for a connection, or for none (0): it ends where memory ran short in that.
   void CheckMemory(ConnectionId id);
   void CarryOut(const Effect& effect);
+  void PostLetters();
   // A connection has made so much work in this turn.
   void OnWork(uint32_t work);
   // Says who reads in the next turn.
@@ -75,6 +114,9 @@ class Daemon {
   MemoryReserve reserve_;
   bool is_short_of_memory_ = false;
   const uint32_t frames_per_turn_;
+  const Place place_;
+  const std::shared_ptr<Totals> totals_;
+  const Post post_;
   Relay relay_;
   net::Timer timer_;                    // only wakes the loop: what is due is done at the end of every turn
   std::optional<absl::Time> timer_at_;  // nothing once it has fired
@@ -93,7 +135,8 @@ class Daemon {
   uint32_t work_in_turn_ = 0;
   uint32_t strangers_in_turn_ = 0;  // that were read
   absl::flat_hash_map<ConnectionId, std::unique_ptr<Link>, ConnectionIdHash> links_;
-  std::vector<Link*> written_;  // in this turn
+  std::vector<Link*> written_;                   // in this turn
+  std::vector<std::vector<Arrival>> departing_;  // by core
   std::function<void()> stopped_;
 };
 

@@ -6,16 +6,19 @@
 #define RELAY_SERVER_LOG_SINK_H_
 
 #include <cstdint>
+#include <mutex>
 
-#include "spdlog/details/null_mutex.h"
 #include "spdlog/sinks/base_sink.h"
 
 namespace relay::server {
 
-// Loop thread only.
-class LogSink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
+// Thread-safe.
+class LogSink : public spdlog::sinks::base_sink<std::mutex> {
  public:
-  uint64_t lines_lost() const { return lines_lost_; }
+  uint64_t lines_lost() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return lines_lost_;
+  }
 
  private:
   void sink_it_(const spdlog::details::log_msg& message) override;

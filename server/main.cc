@@ -11,16 +11,18 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 
-#include "net/loop.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "net/signal.h"
 #include "proto/messages.h"
-#include "server/daemon.h"
 #include "server/descriptors.h"
 #include "server/log_sink.h"
 #include "server/options.h"
+#include "server/threads.h"
 #include "spdlog/spdlog.h"
 
 namespace {
@@ -57,7 +59,9 @@ void KeepFreedMemory() {
 // Bounds the connections by what the descriptors allow, so that who comes at the bound is told so.
 void FitConnections(relay::server::Options& options, spdlog::logger& log) {
   const uint64_t descriptors = relay::server::RaiseDescriptorLimit();
-  const uint64_t fit = relay::server::ConnectionsThatFit(descriptors, options.listen.size());
+  constexpr size_t kDescriptorsOfThread = 4;  // of a loop, beside its connections
+  const size_t besides = options.listen.size() + kDescriptorsOfThread * (options.threads - 1);
+  const uint64_t fit = relay::server::ConnectionsThatFit(descriptors, besides);
   uint32_t& most = options.limits.max_connections;
   if (fit >= most) return;
   log.warn("event=max_connections_lowered from={} to={} descriptors={}", most, fit, descriptors);
@@ -73,42 +77,59 @@ void IgnoreFurtherStops() {
   sigprocmask(SIG_BLOCK, &stops, nullptr);
 }
 
+void LogCounts(spdlog::logger& log, const relay::server::Counts& counts, uint64_t log_lines_lost) {
+  const relay::server::Metrics& metrics = counts.metrics;
+  log.info(
+      "event=metrics connections={} clients={} channels={} exchanges={} held_bytes={} connections_opened={} "
+      "requests_offered={} requests_accepted={} requests_refused={} requests_ended={} assignments={} redeliveries={} "
+      "extensions={} "
+      "frames_read={} frames_forwarded={} frames_crossed={} put_off={} late_frames={} unknown_frames={} "
+      "frames_mirrored={} mirrors_lost={} longest_turn_us={} log_lines_lost={}",
+      counts.connections, counts.clients, counts.channels, metrics.exchanges_live, metrics.held_bytes,
+      metrics.connections_opened, metrics.requests_offered, metrics.requests_accepted, metrics.requests_refused,
+      metrics.requests_ended, metrics.assignments, metrics.redeliveries, metrics.extensions, metrics.frames_read,
+      metrics.frames_forwarded, metrics.frames_crossed, metrics.put_off, metrics.late_frames, metrics.unknown_frames,
+      metrics.frames_mirrored, metrics.mirrors_lost, absl::ToInt64Microseconds(counts.longest_turn), log_lines_lost);
+  std::string ends;
+  for (size_t i = 0; i < relay::server::kEndCount; ++i) {
+    if (metrics.ends[i] == 0) continue;
+    const std::string_view name = InfoOf(static_cast<relay::server::End>(i)).name;
+    absl::StrAppend(&ends, " ", absl::string_view(name.data(), name.size()), "=", metrics.ends[i]);
+  }
+  log.info("event=ends{}", ends);
+}
+
 int Run(relay::server::Options options) {
   const auto log_sink = std::make_shared<relay::server::LogSink>();
   const std::shared_ptr<spdlog::logger> log = MakeLog(log_sink, options.log_level);
-  auto loop = relay::net::Loop::Create();
-  if (!loop.ok()) {
-    std::fprintf(stderr, "relayd: %s\n", std::string(loop.status().message()).c_str());
-    return kFailureExit;
-  }
   FitConnections(options, *log);
-  auto daemon = relay::server::Daemon::Start(**loop, options, log);
-  if (!daemon.ok()) {
-    std::fprintf(stderr, "relayd: %s\n", std::string(daemon.status().message()).c_str());
-    return absl::IsInvalidArgument(daemon.status()) ? kUsageExit : kFailureExit;
+  auto started = relay::server::Threads::Start(options, log);
+  if (!started.ok()) {
+    std::fprintf(stderr, "relayd: %s\n", std::string(started.status().message()).c_str());
+    return absl::IsInvalidArgument(started.status()) ? kUsageExit : kFailureExit;
   }
+  relay::server::Threads& threads = **started;
   bool is_stopping = false;
   const auto stop = [&] {
-    if (is_stopping) {
-      (*loop)->Stop();
-      return;
-    }
+    if (is_stopping) return threads.Stop();
     is_stopping = true;
     log->info("event=draining");
-    (*daemon)->Drain([&] { (*loop)->Stop(); });
+    threads.Drain();
   };
-  const auto log_metrics = [&] { (*daemon)->LogMetrics(log_sink->lines_lost()); };
-  relay::net::SignalWatcher on_term(**loop, SIGTERM, stop);
-  relay::net::SignalWatcher on_int(**loop, SIGINT, stop);
-  relay::net::SignalWatcher on_usr1(**loop, SIGUSR1, log_metrics);
-  for (const std::string& address : (*daemon)->addresses()) std::printf("ready %s\n", address.c_str());
+  const auto log_counts = [&] {
+    threads.TellCounts([&](const relay::server::Counts& counts) { LogCounts(*log, counts, log_sink->lines_lost()); });
+  };
+  relay::net::SignalWatcher on_term(threads.loop(), SIGTERM, stop);
+  relay::net::SignalWatcher on_int(threads.loop(), SIGINT, stop);
+  relay::net::SignalWatcher on_usr1(threads.loop(), SIGUSR1, log_counts);
+  for (const std::string& address : threads.addresses()) std::printf("ready %s\n", address.c_str());
   if (std::fflush(stdout) != 0) {
     std::fprintf(stderr, "relayd: write to stdout: %s\n", std::strerror(errno));
     return kFailureExit;
   }
-  (*loop)->Run();
+  threads.Run();
   IgnoreFurtherStops();
-  log_metrics();
+  log_counts();
   return 0;
 }
 

@@ -9,19 +9,23 @@
 namespace relay::server {
 namespace {
 
-MemoryReserve* reserve = nullptr;
+thread_local MemoryReserve* reserve = nullptr;
 
 }  // namespace
 
 MemoryReserve::MemoryReserve() {
   Refill();
-  reserve = this;
-  std::set_new_handler(&MemoryReserve::OnFailure);
+  Guard();
 }
 
 MemoryReserve::~MemoryReserve() {
   std::set_new_handler(nullptr);
   reserve = nullptr;
+}
+
+void MemoryReserve::Guard() {
+  reserve = this;
+  std::set_new_handler(&MemoryReserve::OnFailure);
 }
 
 bool MemoryReserve::Failed() { return std::exchange(has_failed_, false); }
@@ -36,11 +40,13 @@ bool MemoryReserve::Refill() {
 }
 
 void MemoryReserve::OnFailure() {
-  for (auto& part : reserve->parts_) {
-    if (part == nullptr) continue;
-    part.reset();
-    reserve->has_failed_ = true;
-    return;
+  if (reserve != nullptr) {
+    for (auto& part : reserve->parts_) {
+      if (part == nullptr) continue;
+      part.reset();
+      reserve->has_failed_ = true;
+      return;
+    }
   }
   constexpr std::string_view kWords = "relayd: out of memory, and the reserve is spent\n";
   static_cast<void>(!::write(STDERR_FILENO, kWords.data(), kWords.size()));

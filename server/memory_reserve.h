@@ -12,18 +12,21 @@ namespace relay::server {
 
 // While it lives, an `operator new` that would fail is given a part of the reserve and tries again; when that too is
 // gone, the process ends with a word on stderr. Code that allocates thus never sees a failure; whoever drives it asks
-// Failed() afterwards and lets go of what it was doing. At most one at a time. Thread-compatible; with one thread that
-// allocates.
+// Failed() afterwards and lets go of what it was doing. Each is for one thread, and each thread that goes on when an
+// allocation fails has one. Thread-compatible.
 class MemoryReserve {
  public:
   // Each part is a few times what the largest step of the core takes: a hash table that grows.
   static constexpr size_t kPartBytes = size_t{4} << 20;
 
+  // For the thread that makes it.
   MemoryReserve();
   ~MemoryReserve();
   MemoryReserve(const MemoryReserve&) = delete;
   MemoryReserve& operator=(const MemoryReserve&) = delete;
 
+  // For the calling thread from now on, and for no other.
+  void Guard();
   // Whether an allocation has failed since the last call.
   bool Failed();
   // Takes back what was given away. True if all of it is there.

@@ -25,6 +25,7 @@ struct Metrics {
   uint64_t extensions = 0;  // deadlines moved by EXTEND
   uint64_t frames_read = 0;
   uint64_t frames_forwarded = 0;
+  uint64_t frames_crossed = 0;   // to another core, each time
   uint64_t put_off = 0;          // turns in which a connection had more than frames_per_turn
   uint64_t late_frames = 0;      // dropped: of an id that is not live, or not theirs
   uint64_t frames_mirrored = 0;  // MIRROR frames to observers
@@ -34,6 +35,9 @@ struct Metrics {
   // Gauges that the core keeps as it goes.
   uint64_t exchanges_live = 0;
   uint64_t held_bytes = 0;  // copies of REQUEST frames, queued or kept for redelivery
+
+  // Of several cores together.
+  Metrics& operator+=(const Metrics& other);
 
   void Count(End end) { ++ends[static_cast<size_t>(end)]; }
   uint64_t count(End end) const { return ends[static_cast<size_t>(end)]; }

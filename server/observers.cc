@@ -92,7 +92,7 @@ void Observers::Recount() {
 }
 
 void Observers::OnRead(const Session& from, proto::Frame frame, Instant now) {
-  if (from.is_observer) return;
+  if (from.is_observer || from.guest != nullptr) return;
   Shown shown = {frame.bytes().first(kHeaderBytes), frame.payload()};
   std::optional<Who> who = OnSlot(from, frame.slot());
   if (!frame.has_known_type()) {
@@ -114,7 +114,7 @@ void Observers::OnRead(const Session& from, proto::Frame frame, Instant now) {
 }
 
 void Observers::OnWritten(const Session& to, Instant now) {
-  if (to.is_observer) return;
+  if (to.is_observer || to.guest != nullptr) return;
   Slices rest(to.out);
   while (!rest.empty()) {
     uint8_t header[kHeaderBytes] = {};
@@ -133,10 +133,6 @@ void Observers::OnEnded(const Session& session, Instant now) {
   Tell(MirrorKind::kEnded, session, InfoOf(session.end).name, now);
 }
 
-void Observers::OnLeft(const Client& client) {
-  left_[{client.session->id, client.slot}] = {client.id, client.channel->id()};
-}
-
 void Observers::OnDrained(const Session& session, Instant now) {
   for (Observer& observer : observers_) {
     if (observer.session == &session && observer.lost > 0) Append(observer, MirrorKind::kLost, 0, {}, {}, now);
@@ -147,6 +143,10 @@ std::optional<Observers::Who> Observers::OnSlot(const Session& session, uint16_t
   if (slot == 0) return std::nullopt;
   if (const Client* const client = session.slots.Find(slot); client != nullptr) {
     return Who{client->id, client->channel->id()};
+  }
+  if (session.elsewhere != nullptr) {
+    const auto found = session.elsewhere->slots.find(slot);
+    if (found != session.elsewhere->slots.end()) return Who{found->second.client, found->second.channel};
   }
   const auto left = left_.find({session.id, slot});
   return left == left_.end() ? std::nullopt : std::optional<Who>(left->second);
@@ -173,7 +173,7 @@ void Observers::Mirror(MirrorKind kind, const Session& of, const Shown& shown, c
 }
 
 void Observers::Tell(MirrorKind kind, const Session& of, std::string_view words, Instant now) {
-  if (of.is_observer) return;
+  if (of.is_observer || of.guest != nullptr) return;
   for (Observer& observer : observers_) {
     if (observer.is_observing && observer.filter.takes_all()) {
       Append(observer, kind, of.id, {{}, AsBytes(words)}, {}, now);
@@ -187,7 +187,7 @@ void Observers::Append(Observer& observer, MirrorKind kind, ConnectionId connect
   const size_t payload_bytes = proto::kMirrorBlockBytes + shown.header.size() + shown.payload.size();
   // Half of what cuts a peer at the most, so that what it is told besides does not bring it there.
   const size_t most = std::min(limits_.observer_queue_bytes, limits_.send_queue_bytes / 2);
-  if (to.unsent_bytes + to.out_bytes + kHeaderBytes + payload_bytes > most) {
+  if (to.unsent_bytes + to.on_their_way + to.out_bytes + kHeaderBytes + payload_bytes > most) {
     if (kind == MirrorKind::kLost) return;
     ++observer.lost;
     ++metrics_.mirrors_lost;

@@ -60,7 +60,9 @@ class Observers {
   void OnOpened(const Session& session, Instant now);
   void OnEnded(const Session& session, Instant now);
   // The client leaves its slot; what is written there in this turn is still of it, for who asks later in it, too.
-  void OnLeft(const Client& client);
+  void OnLeft(ConnectionId connection, uint16_t slot, const proto::Uuid& client, const proto::Uuid& channel) {
+    left_[{connection, slot}] = {client, channel};
+  }
   // An observer has less unsent than before: it is told what it has lost.
   void OnDrained(const Session& session, Instant now);
   void EndTurn() {

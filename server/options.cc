@@ -138,7 +138,7 @@ class LimitFlags {
   }
 
   CLI::App& app_;
-  std::string group_;
+  std::string group_ = "Options";
 };
 
 void AddLimits(CLI::App& app, Limits& limits) {
@@ -251,6 +251,9 @@ std::variant<Options, int> ParseOptions(int argc, const char* const* argv) {
   app.add_option("--log-level", options.log_level, Wrapped("debug, info, warning, error or off [info]"))
       ->check(CLI::IsMember({"debug", "info", "warning", "error", "off"}))
       ->option_text("LEVEL");
+  LimitFlags(app).Count("threads", options.threads, 1, 256,
+                        "a loop and a core each, which share the channels; no more than the machine has cores");
+  app.get_option("--threads")->envname("RELAYD_THREADS");
   AddLimits(app, options.limits);
   try {
     app.parse(argc, argv);

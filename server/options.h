@@ -3,6 +3,7 @@
 #ifndef RELAY_SERVER_OPTIONS_H_
 #define RELAY_SERVER_OPTIONS_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
@@ -16,6 +17,7 @@ namespace relay::server {
 struct Options {
   std::vector<std::string> listen = {"tcp://127.0.0.1:7420"};
   std::string log_level = "info";
+  uint32_t threads = 1;
   Limits limits;
 
   friend bool operator==(const Options&, const Options&) = default;

@@ -64,14 +64,18 @@ uint32_t WorkOf(Deadline::Of of) {
 
 }  // namespace
 
-Relay::Relay(const Limits& limits, const proto::Uuid& server_id, absl::Time start)
+Relay::Relay(const Limits& limits, const proto::Uuid& server_id, absl::Time start, const Place& place,
+             std::shared_ptr<Totals> totals)
     : limits_(limits),
       server_id_(server_id),
+      place_(place),
+      totals_(std::move(totals)),
       now_(InstantOf(start)),
       wheel_(now_),
       effects_(metrics_),
       observers_(limits_, effects_, metrics_, now_),
-      exchanges_(limits_, effects_, wheel_, metrics_) {
+      exchanges_(limits_, effects_, wheel_, metrics_),
+      crossings_(place) {
   exchanges_.set_now(now_);
 }
 
@@ -81,7 +85,7 @@ Relay::~Relay() {
 
 Session* Relay::Find(ConnectionId id) {
   const auto found = sessions_.find(id);
-  return found == sessions_.end() || found->second->state == State::kGone ? nullptr : found->second.get();
+  return found == sessions_.end() || found->second->state >= State::kGone ? nullptr : found->second.get();
 }
 
 bool Relay::IsOpen(ConnectionId id) const {
@@ -95,27 +99,24 @@ ConnectionId Relay::OnOpen(std::string peer, absl::Time now) {
   SetNow(now);
   ++metrics_.connections_opened;
   const ConnectionId id = ++last_id_;
-  auto owned = std::make_unique<Session>(id, std::move(peer));
+  auto owned = std::make_unique<Session>(id, std::move(peer), place_.core);
   Session& session = *owned;
   session.last_read = now_;
   session.last_sent = now_;
-  session.tokens_at = now_;
-  constexpr double kNoBound = std::numeric_limits<double>::infinity();
-  session.frame_tokens = limits_.frames_per_second == 0 ? kNoBound : limits_.frames_per_second;
-  session.reset_tokens = limits_.resets_per_second == 0 ? kNoBound : limits_.reset_burst;
-  session.control_tokens = limits_.control_frames_per_second == 0 ? kNoBound : limits_.control_frame_burst;
+  GrantTokens(session);
   sessions_.emplace(id, std::move(owned));
   if (observers_.any()) observers_.OnOpened(session, now_);
-  ++live_;
+  const uint32_t connections = ++totals_->connections;
+  const uint32_t live = ++totals_->live;
   ++unauthenticated_;
   wheel_.Set(session.deadline, now_ + NanosecondsOf(limits_.hello_timeout));
   if (is_draining_) {
     Refuse(session, End::kStopping);
   } else if (is_short_of_memory_) {
     Refuse(session, End::kMemory);
-  } else if (sessions_.size() > 2 * size_t{limits_.max_connections}) {
+  } else if (connections > 2 * size_t{limits_.max_connections}) {
     Kill(session, End::kMaxConnections);  // so many linger that there is no room for last words
-  } else if (live_ > limits_.max_connections) {
+  } else if (live > limits_.max_connections) {
     Refuse(session, End::kMaxConnections);
   } else if (unauthenticated_ > limits_.max_unauthenticated) {
     Refuse(session, End::kMaxUnauthenticated);
@@ -161,6 +162,19 @@ size_t Relay::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now,
     std::string_view words;
     End end = End::kPayloadTooLarge;
     if (decoded == proto::Decoded::kFrame) {
+      // Of several cores: what is of a channel of another one, and a JOIN, which may be.
+      const bool is_join = static_cast<FrameType>(frame.bytes()[4]) == FrameType::kJoin;
+      if (!place_.is_alone() && (is_join || session->elsewhere != nullptr)) [[unlikely]] {
+        if (IsHeldUp(*session, frame)) {
+          work = 0;
+          return taken;
+        }
+        if (Cross(*session, frame)) {
+          taken += frame.bytes().size();
+          --work;
+          continue;
+        }
+      }
       taken += frame.bytes().size();
       work -= std::min(work, WorkOf(frame));
       end = OnFrame(*session, frame, words);
@@ -194,6 +208,7 @@ void Relay::OnInputEnd(ConnectionId id, bool is_broken, absl::Time now) {
       if (exchange.receiver == client || !exchange.request.has_ended) lost.push_back(client);
     }
     RemoveClients(lost);
+    TellGuests(*session, {.kind = Crossing::Kind::kInputEnd});
     effects_.Touch(*session);
   } else {
     Kill(*session, End::kPeerClosed);
@@ -208,7 +223,8 @@ void Relay::OnUnsent(ConnectionId id, size_t bytes, absl::Time now) {
   // That is the one sign of life that a peer gives whose input has ended.
   if (session->input_ended && (bytes < session->unsent_bytes || session->unsent_bytes == 0)) session->last_read = now_;
   const bool has_drained = bytes < session->unsent_bytes;
-  send_queues_.Set(*session, bytes);
+  SetUnsent(*session, bytes);
+  TellGuests(*session, {.kind = Crossing::Kind::kUnsent, .number = bytes});
   if (session->is_observer && has_drained) observers_.OnDrained(*session, now_);
   if (session->is_live()) {
     exchanges_.SendOwedWindows(*session);
@@ -277,7 +293,11 @@ void Relay::Drain(absl::Time now) {
       continue;
     }
     for (Client* const client : session->slots.All()) exchanges_.Drain(*client);
-    SendGoaway(*session, End::kStopping);
+    if (session->guest == nullptr) {
+      SendGoaway(*session, End::kStopping);
+    } else {
+      effects_.Touch(*session);
+    }
   }
 }
 
@@ -299,10 +319,15 @@ std::span<const Effect> Relay::TakeEffects() {
   if (observers_.any()) MirrorTurn();
   taken_.clear();
   for (Session* const session : touched) {
+    if (session->guest != nullptr) {
+      TellHome(*session);
+      continue;
+    }
     const bool shuts = session->state == State::kLingering && !session->was_shut;
     if (shuts) session->was_shut = true;
     if (session->out_bytes > 0) session->last_sent = now_;
-    taken_.push_back({session->id, session->out, shuts, session->state == State::kGone});
+    taken_.push_back({session->id, session->out, shuts, session->state == State::kGone,
+                      std::exchange(session->reads_on, false), session->home});
   }
   return taken_;
 }
@@ -312,7 +337,8 @@ void Relay::MirrorTurn() {
   for (size_t i = 0; i < touched.size(); ++i) {  // observers are touched by it
     const Session& session = *touched[i];
     observers_.OnWritten(session, now_);
-    if (!session.is_live() && !session.was_shut) observers_.OnEnded(session, now_);
+    const bool is_at_an_end = session.state == State::kLingering || session.state == State::kGone;
+    if (is_at_an_end && !session.was_shut) observers_.OnEnded(session, now_);
   }
 }
 
@@ -325,9 +351,13 @@ void Relay::EndTurn() {
   for (Session* const session : done_) effects_.Touch(*session);
   done_.clear();
   for (const Effect& effect : taken_) {
-    if (effect.close) sessions_.erase(effect.connection);
+    if (effect.close) --totals_->connections;
+    if (effect.close || effect.home != place_.core) sessions_.erase(effect.connection);
   }
   taken_.clear();
+  for (const ConnectionId id : gone_guests_) sessions_.erase(id);
+  gone_guests_.clear();
+  delivered_.clear();
 }
 
 std::optional<absl::Time> Relay::next_deadline() const {
@@ -342,7 +372,7 @@ std::string Relay::Check() const {
   uint64_t held_bytes = 0;
   size_t unsent_bytes = 0;
   for (const auto& [id, session] : sessions_) {
-    unsent_bytes += session->unsent_bytes;
+    if (session->guest == nullptr) unsent_bytes += session->unsent_bytes;
     if (session->is_live() && session->state != State::kOpen) ++unauthenticated;
     if (session->state != State::kOpen && session->slots.size() != 0) return "a connection without WELCOME has clients";
     clients += static_cast<uint32_t>(session->slots.size());
@@ -369,6 +399,7 @@ std::string Relay::Check() const {
     }
   }
   if (unauthenticated != unauthenticated_) return "connections without HELLO are miscounted";
+  if (registry_.channel_count() != channels_told_) return "the channels of all cores are miscounted";
   if (clients != clients_) return "the clients of all connections are miscounted";
   if (unsent_bytes != send_queues_.total_bytes()) return "the bytes of all send queues are miscounted";
   if (unsent_bytes > limits_.send_queue_bytes_total) return "the send queues hold too many bytes";

@@ -6,6 +6,7 @@
 #ifndef RELAY_SERVER_RELAY_H_
 #define RELAY_SERVER_RELAY_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -21,6 +22,7 @@
 #include "proto/frame.h"
 #include "proto/uuid.h"
 #include "registry/registry.h"
+#include "server/crossing.h"
 #include "server/effects.h"
 #include "server/ends.h"
 #include "server/exchanges.h"
@@ -40,6 +42,18 @@ struct Effect {
   std::span<const std::span<const uint8_t>> write;  // good until EndTurn
   bool shut;                                        // no more writes: shut that side behind what is unsent
   bool close;                                       // close at once; the core has forgotten the connection
+  bool reads_on;                                    // it need not wait any more (Waits)
+  uint32_t home;  // the core that it is at home on now: forgotten here where that is another one, which has still to
+                  // be told what is unsent
+};
+
+// What all cores together may not have too much of. Thread-safe: counts that a connection or a client changes when it
+// comes and when it goes, and nothing of a request.
+struct Totals {
+  std::atomic<uint32_t> connections = 0;
+  std::atomic<uint32_t> live = 0;  // of the connections
+  std::atomic<uint32_t> clients = 0;
+  std::atomic<uint32_t> channels = 0;
 };
 
 // Thread-compatible: one thread, one core.
@@ -49,7 +63,12 @@ struct Effect {
 class Relay {
  public:
   // `start` is the beginning of the time that the On... calls tell.
-  Relay(const Limits& limits, const proto::Uuid& server_id, absl::Time start);
+  Relay(const Limits& limits, const proto::Uuid& server_id, absl::Time start)
+      : Relay(limits, server_id, start, Place(), std::make_shared<Totals>()) {}
+  // One of several: all have the same limits but `..._bytes_total`, of which each has its part, the same id, start and
+  // totals. OnOpen is for the first of them.
+  Relay(const Limits& limits, const proto::Uuid& server_id, absl::Time start, const Place& place,
+        std::shared_ptr<Totals> totals);
   ~Relay();
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
@@ -81,16 +100,26 @@ class Relay {
   // is no such connection where it failed elsewhere.
   void OnMemoryShort(ConnectionId id, absl::Time now);
   void OnMemoryBack();
+  // What `core` has said. `batch` is kept until EndTurn.
+  void OnCrossings(uint32_t core, CrossingBatch batch, absl::Time now);
+  // Whether OnBytes left what it left for another core, which has to answer first, or has the connection from the end
+  // of the turn on: it wants nothing before an effect says so.
+  bool Waits(ConnectionId id) const;
   // The server drains: nothing begins any more, what is assigned runs on to the drain limit. Everybody is told.
   void Drain(absl::Time now);
 
   // Whether the turn has anything to carry out.
-  bool has_effects() { return !effects_.touched().empty() || !effects_.notices().empty(); }
+  bool has_effects() { return !effects_.touched().empty() || !effects_.notices().empty() || !delivered_.empty(); }
+  // Says to other cores what their connections are written, so far in this turn. TakeEffects does it for the rest.
+  void TellHomes();
   // What is to be done at the end of the turn. Good until EndTurn; no On... call in between.
   std::span<const Effect> TakeEffects();
   // Lines for the log, of this turn.
   std::span<const Notice> notices() { return effects_.notices(); }
   void EndTurn();
+  // What is to be said to each other core, behind EndTurn.
+  bool has_crossings() const { return crossings_.any(); }
+  CrossingBatch TakeCrossings(uint32_t to) { return crossings_.Take(to); }
 
   // When OnTime has something to do next.
   std::optional<absl::Time> next_deadline() const;
@@ -99,7 +128,8 @@ class Relay {
   size_t unsent_bytes() const { return send_queues_.total_bytes(); }
   // Has said HELLO, and its last words are not written yet.
   bool IsOpen(ConnectionId id) const;
-  size_t connection_count() const { return sessions_.size(); }
+  // At home here.
+  size_t connection_count() const { return sessions_.size() - guests_; }
   size_t channel_count() const { return registry_.channel_count(); }
   size_t client_count() const { return clients_; }
 
@@ -115,10 +145,43 @@ class Relay {
   End OnFrame(Session& session, proto::Frame frame, std::string_view& words);
   End OnHello(Session& session, proto::Frame frame);
   End OnJoin(Session& session, proto::Frame frame, std::string_view& words);
+  // False where the payload is malformed.
+  static bool ParseJoin(proto::Frame frame, v1::Join& join, std::string_view& words);
   End OnLeave(Session& session, proto::Frame frame);
   End OnPing(Session& session, proto::Frame frame);
   End OnGoaway(Session& session, proto::Frame frame);
   End OnObserve(Session& session, proto::Frame frame, std::string_view& words);
+
+  // Of several cores. What must not be taken yet: it waits for another core, or its connection moves there.
+  [[gnu::cold]] bool IsHeldUp(Session& session, proto::Frame frame);
+  bool HoldUpJoin(Session& session, proto::Frame frame);
+  void Wait(Session& session, uint32_t core);
+  void WakeWaiting(uint32_t core);
+  // Hands a frame to the core that has its slot; false where that is here.
+  [[gnu::cold]] bool Cross(Session& session, proto::Frame frame);
+  void CrossTo(uint32_t core, const Session& session, proto::Frame frame);
+  void CrossToGuests(const Session& session, proto::Frame frame);
+  void JoinElsewhere(Session& session, proto::Frame frame, uint32_t owner, const proto::Uuid& client,
+                     const proto::Uuid& channel);
+  void OpenGuest(Session& home, uint32_t core);
+  void CloseGuests(Session& home, End end);
+  // Says something to all guests of the session.
+  void TellGuests(const Session& home, const Crossing& crossing);
+  void OnCrossing(uint32_t from, const Crossing& crossing, std::span<uint8_t> bytes);
+  void OnGuestOpened(uint32_t home, const Crossing& crossing, std::string peer);
+  void OnGuestFrames(uint32_t from, Session* guest, std::span<uint8_t> frames);
+  void OnToldToHome(uint32_t from, Session& home, const Crossing& crossing, std::span<const uint8_t> bytes);
+  void OnMoved(ConnectionId id, std::string peer, const SessionState& state);
+  // PONG is behind all that the guests said before.
+  void PingGuests(Session& home, proto::Frame ping);
+  void OnPong(Session& home, uint64_t number);
+  void FreeSlot(Session& home, uint32_t from, uint16_t slot);
+  // What a guest was written, and its end, at the end of the turn.
+  void TellHome(Session& guest);
+  void SetUnsent(Session& session, size_t bytes);
+  size_t slots_of(const Session& session) const;
+  void RefuseJoin(Session& session, uint16_t slot, const proto::Uuid& client, End refusal);
+  void CountChannels();
 
   // A client's place on its connection and channel ends. The slot is free afterwards.
   void RemoveClient(Client& client);
@@ -151,6 +214,8 @@ class Relay {
   // When PING is due to who was sent something last at `last_sent`: a 64th of the interval early at the most, so that
   // many are due together and thousands of connections wake the process a few times a second.
   Instant PingAt(Instant last_sent) const;
+  // What a connection begins with.
+  void GrantTokens(Session& session) const;
   // Gives the session what its rates have earned since the last time.
   void RefillTokens(Session& session);
   // The rate that the session has overspent, or kNone.
@@ -162,6 +227,8 @@ class Relay {
 
   const Limits limits_;
   const proto::Uuid server_id_;
+  const Place place_;
+  const std::shared_ptr<Totals> totals_;
   Instant now_;
   TimerWheel wheel_;
   Metrics metrics_;
@@ -170,16 +237,20 @@ class Relay {
   registry::Registry registry_;
   Exchanges exchanges_;
   SendQueues send_queues_;
+  Crossings crossings_;
   absl::flat_hash_map<ConnectionId, std::unique_ptr<Session>, ConnectionIdHash> sessions_;
   ConnectionId last_id_ = 0;
-  uint32_t live_ = 0;             // of the sessions
+  uint32_t guests_ = 0;           // of the sessions
   uint32_t unauthenticated_ = 0;  // of the live ones
   uint32_t clients_ = 0;          // joined, on all sessions
+  uint32_t channels_told_ = 0;    // in the totals
   bool is_draining_ = false;
   bool is_short_of_memory_ = false;
   Deadline drain_over_{Deadline::Of::kRelay, this};
   std::vector<Effect> taken_;
-  std::vector<Session*> done_;  // to be settled once it is known whether their last words were sent
+  std::vector<ConnectionId> gone_guests_;  // to be forgotten at the end of the turn
+  std::vector<CrossingBatch> delivered_;   // in this turn
+  std::vector<Session*> done_;             // to be settled once it is known whether their last words were sent
 };
 
 }  // namespace relay::server

@@ -22,12 +22,19 @@ constexpr int kPingTimes = 64;
 }  // namespace
 
 void Relay::RemoveClient(Client& client) {
-  if (limits_.allow_observers) observers_.OnLeft(client);
+  if (limits_.allow_observers) {
+    observers_.OnLeft(client.session->id, client.slot, client.id, client.channel->id());
+  }
   exchanges_.Abandon(client);
   exchanges_.HandOutGivenBack();
   registry_.Remove(client);
+  CountChannels();
+  if (const Session& session = *client.session; session.guest != nullptr) {
+    crossings_.Say(session.home, {.kind = Crossing::Kind::kFreed, .slot = client.slot, .connection = session.id});
+  }
   client.session->slots.Remove(client.slot);
   --clients_;
+  --totals_->clients;
 }
 
 void Relay::RemoveClients(const std::vector<Client*>& clients) {
@@ -52,6 +59,10 @@ void Relay::RemoveClients(const std::vector<Client*>& clients) {
 
 void Relay::Refuse(Session& session, End end, std::string_view words) {
   RemoveClients(session.slots.All());
+  if (session.guest != nullptr) {
+    session.guest->last_words = words;
+    return Finish(session, end, State::kGone);
+  }
   SendGoaway(session, end, words);
   Finish(session, end, State::kLingering);
 }
@@ -66,20 +77,22 @@ void Relay::Kill(Session& session, End end) {
 }
 
 void Relay::Finish(Session& session, End end, State state) {
-  if (session.is_live()) {
-    --live_;
+  if (session.is_live() && session.is_observer) observers_.Remove(session);
+  if (session.is_live() && session.guest == nullptr) {
+    --totals_->live;
     if (session.state != State::kOpen) --unauthenticated_;
-    if (session.is_observer) observers_.Remove(session);
+    CloseGuests(session, end);
     metrics_.Count(end);
     effects_.Note({Notice::Level::kInfo, "connection_end", session.id, session.peer, end, ""});
   }
+  if (std::exchange(session.is_waiting, false)) session.reads_on = true;
   session.end = end;
   session.state = state;
   if (state == State::kLingering) {
     wheel_.Set(session.deadline, now_ + NanosecondsOf(limits_.linger_time));
   } else {
     session.deadline.Unset();
-    send_queues_.Set(session, 0);
+    SetUnsent(session, 0);
   }
   effects_.Touch(session);
 }
@@ -99,7 +112,8 @@ bool Relay::CutFullQueues() {
   std::vector<Session*> cut;
   for (Session* const session : effects_.touched()) {
     if (!session->is_live()) continue;
-    if (session->unsent_bytes + session->out_bytes > limits_.send_queue_bytes) cut.push_back(session);
+    const size_t bytes = session->unsent_bytes + session->out_bytes + session->on_their_way;
+    if (bytes > limits_.send_queue_bytes) cut.push_back(session);
   }
   if (cut.empty()) return false;
   std::vector<Client*> clients;
@@ -113,7 +127,14 @@ bool Relay::CutFullQueues() {
 }
 
 void Relay::Settle(Session& session) {
-  if (!IsDone(session) || session.out_bytes > 0) return;
+  if (!IsDone(session)) return;
+  if (session.guest != nullptr) {
+    if (!std::exchange(session.guest->said_idle, true)) {
+      crossings_.Say(session.home, {.kind = Crossing::Kind::kIdle, .connection = session.id});
+    }
+    return;
+  }
+  if (session.out_bytes > 0) return;
   if (session.is_leaving) {
     RemoveClients(session.slots.All());
     Finish(session, End::kGoaway, session.input_ended ? State::kGone : State::kLingering);
@@ -126,7 +147,7 @@ void Relay::Settle(Session& session) {
 
 bool Relay::IsDone(const Session& session) const {
   return (session.is_leaving || is_draining_) && session.is_live() && session.exchanges == 0 &&
-         session.unsent_bytes == 0;
+         session.unsent_bytes == 0 && (session.elsewhere == nullptr || session.elsewhere->busy_guests == 0);
 }
 
 Instant Relay::PingAt(Instant last_sent) const {
@@ -145,6 +166,7 @@ void Relay::OnDeadline(Session& session) {
       Finish(session, session.end, State::kGone);
       return;
     case State::kGone:
+    case State::kMoved:
       return;
     case State::kOpen:
       break;

@@ -112,6 +112,14 @@ End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
   return End::kNone;
 }
 
+void Relay::GrantTokens(Session& session) const {
+  constexpr double kNoBound = std::numeric_limits<double>::infinity();
+  session.tokens_at = now_;
+  session.frame_tokens = limits_.frames_per_second == 0 ? kNoBound : limits_.frames_per_second;
+  session.reset_tokens = limits_.resets_per_second == 0 ? kNoBound : limits_.reset_burst;
+  session.control_tokens = limits_.control_frames_per_second == 0 ? kNoBound : limits_.control_frame_burst;
+}
+
 void Relay::RefillTokens(Session& session) {
   // Nearly always all is there.
   if (limits_.frames_per_second == 0 && session.control_tokens >= limits_.control_frame_burst &&
@@ -163,26 +171,37 @@ End Relay::OnHello(Session& session, Frame frame) {
   return End::kNone;
 }
 
+bool Relay::ParseJoin(Frame frame, v1::Join& join, std::string_view& words) {
+  if (!proto::ParseMessage(frame.payload_text(), join)) return false;
+  const std::optional<proto::Uuid> client_id = proto::UuidFromBytes(join.client_id());
+  if (!client_id.has_value() || *client_id == proto::kNilUuid || join.channel_id().size() != proto::kUuidBytes) {
+    words = "JOIN has a client id, not nil, and a channel id of 16 bytes each";
+    return false;
+  }
+  if (join.key().size() > kMaxKeyBytes) {
+    words = "a takeover key has at most 64 bytes";
+    return false;
+  }
+  return true;
+}
+
 End Relay::OnJoin(Session& session, Frame frame, std::string_view& words) {
   if (session.is_observer) return End::kObserverRole;
   session.control_tokens -= 1;
   v1::Join join;
-  if (!proto::ParseMessage(frame.payload_text(), join)) return End::kMalformed;
+  if (!ParseJoin(frame, join, words)) return End::kMalformed;
   const std::optional<proto::Uuid> client_id = proto::UuidFromBytes(join.client_id());
   const std::optional<proto::Uuid> channel_id = proto::UuidFromBytes(join.channel_id());
-  if (!client_id.has_value() || *client_id == proto::kNilUuid || !channel_id.has_value()) {
-    words = "JOIN has a client id, not nil, and a channel id of 16 bytes each";
-    return End::kMalformed;
-  }
-  if (join.key().size() > kMaxKeyBytes) {
-    words = "a takeover key has at most 64 bytes";
-    return End::kMalformed;
-  }
   const uint16_t slot = frame.slot();
-  if (session.slots.Find(slot) != nullptr) return End::kSlotBound;
+  const bool is_elsewhere = session.elsewhere != nullptr && session.elsewhere->slots.contains(slot);
+  if (is_elsewhere || session.slots.Find(slot) != nullptr) return End::kSlotBound;
   const std::string& name = join.channel_name();
   if (!name.empty() && (!proto::CheckChannelName(name).ok() || proto::ChannelId(name) != *channel_id)) {
     return End::kChannelName;
+  }
+  if (const uint32_t owner = place_.OwnerOf(*channel_id); owner != place_.core) {
+    JoinElsewhere(session, frame, owner, *client_id, *channel_id);
+    return End::kNone;
   }
   End refusal = End::kNone;
   registry::Channel* const channel = registry_.Find(*channel_id);
@@ -196,18 +215,15 @@ End Relay::OnJoin(Session& session, Frame frame, std::string_view& words) {
   } else if (live != nullptr &&
              (join.key().empty() || !SameSecret(join.key(), static_cast<Client*>(live)->takeover_key))) {
     refusal = End::kClientLive;
-  } else if (session.slots.size() >= limits_.max_clients_per_connection) {
+  } else if (slots_of(session) >= limits_.max_clients_per_connection) {
     refusal = End::kClientLimit;
-  } else if (live == nullptr && clients_ >= limits_.max_clients) {
+  } else if (live == nullptr && totals_->clients >= limits_.max_clients) {
     refusal = End::kMaxClients;
-  } else if (channel == nullptr && registry_.channel_count() >= limits_.max_channels) {
+  } else if (channel == nullptr && totals_->channels >= limits_.max_channels) {
     refusal = End::kChannelLimit;
   }
   if (refusal != End::kNone) {
-    metrics_.Count(refusal);
-    if (refusal != End::kStopping) session.DrawError();
-    Effects::CountOwed(session);
-    effects_.Send(session, FrameType::kLeave, slot, *client_id, StatusOf(refusal));
+    RefuseJoin(session, slot, *client_id, refusal);
     return End::kNone;
   }
   if (live != nullptr) {
@@ -222,7 +238,19 @@ End Relay::OnJoin(Session& session, Frame frame, std::string_view& words) {
   registry_.Open(*channel_id).AddClient(*client);
   session.slots.Add(std::move(client));
   ++clients_;
+  ++totals_->clients;
+  CountChannels();
   return End::kNone;
+}
+
+void Relay::RefuseJoin(Session& session, uint16_t slot, const proto::Uuid& client, End refusal) {
+  metrics_.Count(refusal);
+  if (refusal != End::kStopping) session.DrawError();
+  Effects::CountOwed(session);
+  effects_.Send(session, FrameType::kLeave, slot, client, StatusOf(refusal));
+  if (session.guest != nullptr) {
+    crossings_.Say(session.home, {.kind = Crossing::Kind::kFreed, .slot = slot, .connection = session.id});
+  }
 }
 
 End Relay::OnLeave(Session& session, Frame frame) {
@@ -245,7 +273,11 @@ End Relay::OnPing(Session& session, Frame frame) {
   session.control_tokens -= 1;
   if (frame.payload().size() != proto::kPingBytes) return End::kMalformed;
   Effects::CountOwed(session);
-  effects_.SendPayload(session, FrameType::kPong, 0, 0, proto::kNilUuid, frame.payload());
+  if (session.elsewhere != nullptr) {
+    PingGuests(session, frame);
+  } else {
+    effects_.SendPayload(session, FrameType::kPong, 0, 0, proto::kNilUuid, frame.payload());
+  }
   return End::kNone;
 }
 
@@ -258,6 +290,7 @@ End Relay::OnGoaway(Session& session, Frame frame) {
   for (Client* const client : session.slots.All()) {
     if (client->operation == registry::Operation::kWaiting) exchanges_.StopWaiting(*client);
   }
+  CrossToGuests(session, frame);
   effects_.Touch(session);
   return End::kNone;
 }
@@ -278,7 +311,12 @@ End Relay::OnObserve(Session& session, Frame frame, std::string_view& words) {
   }
   constexpr uint32_t kBesideBytes = proto::kMirrorBlockBytes + proto::kHeaderBytes;
   filter.snap_bytes = std::min(observe.snap_bytes(), limits_.max_payload_bytes - kBesideBytes);
-  if (!session.is_leaving) observers_.Observe(session, filter);
+  if (session.is_leaving) return End::kNone;
+  observers_.Observe(session, filter);
+  if (session.guest == nullptr) {
+    for (uint32_t core = 0; core < place_.cores; ++core) OpenGuest(session, core);
+    CrossToGuests(session, frame);
+  }
   return End::kNone;
 }
 

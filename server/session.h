@@ -4,15 +4,19 @@
 #ifndef RELAY_SERVER_SESSION_H_
 #define RELAY_SERVER_SESSION_H_
 
+#include <array>
 #include <boost/intrusive/list.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "proto/frame.h"
+#include "proto/uuid.h"
 #include "registry/exchange.h"
 #include "server/ends.h"
 #include "server/instant.h"
@@ -97,8 +101,55 @@ struct OwedWindow : boost::intrusive::list_base_hook<boost::intrusive::link_mode
   const uint8_t direction;  // flag::kRequest or flag::kResponse
 };
 
+// What a connection takes along to another core. A value type.
+struct SessionState {
+  Instant last_read;
+  Instant last_sent;
+  uint64_t pings = 0;
+  double frame_tokens = 0;  // below zero: overspent
+  double reset_tokens = 0;
+  double control_tokens = 0;
+  Instant tokens_at;
+  uint32_t control_frames_owed = 0;
+  Instant due_at;  // its deadline, on the way
+};
+
+// Of a connection some of whose clients are on channels of other cores: its guests there.
+struct Elsewhere {
+  struct Slot {
+    uint32_t core;
+    proto::Uuid client;
+    proto::Uuid channel;
+  };
+  struct Guest {
+    bool is_open = false;
+    bool is_idle = false;     // has said that nothing runs any more
+    size_t untold_bytes = 0;  // that it has written, and does not know to be taken
+  };
+
+  // A PING of the connection, which is answered when what it stands behind was said on all cores.
+  struct Ping {
+    std::array<uint8_t, proto::kPingBytes> payload;
+    uint32_t guests;  // that have not answered
+  };
+
+  absl::flat_hash_map<uint16_t, Slot> slots;
+  std::vector<Guest> guests;  // by core
+  uint32_t busy_guests = 0;
+  std::deque<Ping> pings;
+  uint64_t pings_answered = 0;
+};
+
+// Of a session that stands for a connection whose home is another core.
+struct GuestRole {
+  bool said_idle = false;
+  bool said_gone = false;
+  bool is_closed_at_home = false;
+  std::string last_words = {};
+};
+
 // Owned by Relay. Thread-compatible.
-struct Session {
+struct Session : SessionState {
   using SendQueueHook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
 
   enum class State : uint8_t {
@@ -107,6 +158,7 @@ struct Session {
     kOpen,
     kLingering,  // the last words are written and the write side is shut; input is thrown away
     kGone,       // to be closed at the end of the turn
+    kMoved,      // to be at home on another core from the end of the turn on
   };
 
   // What a frame that is only dropped, or answered from what is known, takes of control_tokens.
@@ -115,7 +167,8 @@ struct Session {
   // What refusing a frame takes beside the frame itself, in units of Relay::OnBytes.
   static constexpr uint32_t kWorkOfError = 16;
 
-  Session(ConnectionId its_id, std::string its_peer) : id(its_id), peer(std::move(its_peer)) {}
+  Session(ConnectionId its_id, std::string its_peer, uint32_t its_home)
+      : id(its_id), peer(std::move(its_peer)), home(its_home) {}
 
   bool is_live() const { return state < State::kLingering; }
 
@@ -144,19 +197,18 @@ struct Session {
   size_t out_bytes = 0;
   size_t unsent_bytes = 0;  // what the transport still holds from earlier turns; changed by SendQueues alone
   SendQueueHook send_queue_hook;
-  uint32_t control_frames_owed = 0;
   boost::intrusive::list<OwedWindow, boost::intrusive::constant_time_size<false>> owed_windows;
 
-  Instant last_read;
-  Instant last_sent;
   Deadline deadline{Deadline::Of::kSession, this};  // HELLO's, the next heartbeat, or the end of lingering
-  uint64_t pings = 0;
   size_t lingered_bytes = 0;
   uint32_t work_of_errors = 0;  // drawn since OnBytes began
-  double frame_tokens = 0;      // below zero: overspent
-  double reset_tokens = 0;
-  double control_tokens = 0;
-  Instant tokens_at;
+
+  bool is_waiting = false;               // its next frame cannot be taken before another core has answered
+  bool reads_on = false;                 // it waited, and has not heard yet that it need not any more
+  uint32_t home;                         // the core that has, or is to have, the connection itself
+  size_t on_their_way = 0;               // of a guest: bytes written and not known to be taken at home
+  std::unique_ptr<Elsewhere> elsewhere;  // null where all its clients are on channels of this core
+  std::unique_ptr<GuestRole> guest;      // null where it is at home
 };
 
 }  // namespace relay::server

@@ -54,6 +54,9 @@ class TimerWheel {
   // queue of their own, which costs a fifth.
   void Append(Deadline& deadline, Instant at);
 
+  // When a deadline that is set here expires.
+  Instant When(const Deadline& deadline) const { return start_ + std::chrono::milliseconds(deadline.tick_); }
+
   // The next deadline that has passed at `now`, unset; null when there is none left. Call until null.
   Deadline* Expire(Instant now);
 

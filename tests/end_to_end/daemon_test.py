@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "outside"))
@@ -55,6 +56,14 @@ class Running:
                 connection.close()
                 if self.process.poll() is not None:
                     raise
+
+    def wait_for(self, words):
+        """Until the log has them."""
+        until = time.monotonic() + FAILURE_SECONDS
+        while words not in self.log():
+            if time.monotonic() > until:
+                raise AssertionError(f"no {words!r} in {self.log()!r}")
+            time.sleep(0.001)
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -150,6 +159,7 @@ class Log(unittest.TestCase):
         relayd = Running(self)
         relayd.connect().close()
         relayd.process.send_signal(signal.SIGUSR1)
+        relayd.wait_for("event=metrics connections=")
         self.assertEqual(relayd.stop(), 0)
         self.assertGreaterEqual(len(re.findall("event=metrics connections=", relayd.log())), 2)
 

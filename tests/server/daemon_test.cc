@@ -37,12 +37,13 @@ bool RunFor(net::Loop& loop, absl::Duration most) {
 }
 
 std::unique_ptr<Daemon> StartDaemon(net::Loop& loop) {
-  Options options;
-  options.listen = {"tcp://127.0.0.1:0"};
-  auto daemon = Daemon::Start(loop, options,
-                              std::make_shared<spdlog::logger>("", std::make_shared<spdlog::sinks::null_sink_st>()));
-  EXPECT_TRUE(daemon.ok()) << daemon.status();
-  return *std::move(daemon);
+  auto daemon = std::make_unique<Daemon>(
+      loop, Limits(),
+      Identity{.server_id = Id(1), .start = loop.Now(), .place = {}, .totals = std::make_shared<Totals>()},
+      std::make_shared<spdlog::logger>("", std::make_shared<spdlog::sinks::null_sink_st>()), nullptr);
+  const absl::Status listens = daemon->Listen("tcp://127.0.0.1:0");
+  EXPECT_TRUE(listens.ok()) << listens;
+  return daemon;
 }
 
 // The daemon has its turns' ends for itself.

@@ -114,8 +114,16 @@ TEST(Options, EveryFlagSetsItsFieldAndNoOther) {
 }
 
 TEST(Options, WithoutFlagsAreTheDefaults) {
+  ::unsetenv("RELAYD_THREADS");
   EXPECT_EQ(Parsed({}), Options{});
   EXPECT_NE(Parsed({"--queue-count=9999"}), Options{});
+}
+
+TEST(Options, TheEnvironmentSaysHowManyThreadsWhereTheCommandLineDoesNot) {
+  ::setenv("RELAYD_THREADS", "3", 1);
+  EXPECT_EQ(Parsed({}).threads, 3u);
+  EXPECT_EQ(Parsed({"--threads=2"}).threads, 2u);
+  ::unsetenv("RELAYD_THREADS");
 }
 
 TEST(Options, TheConfigurationFileTakesTheSameNames) {

@@ -37,11 +37,13 @@ void Coverage::Add(const Coverage& other) {
   for (const auto& [name, count] : kCounts) this->*count += other.*count;
   for (size_t i = 0; i < ends.size(); ++i) ends[i] += other.ends[i];
   trace += other.trace;
+  undecided += other.undecided;
 }
 
 std::string Coverage::Text() const {
   std::string text;
   for (const auto& [name, count] : kCounts) absl::StrAppendFormat(&text, "%-32s %14d\n", name, this->*count);
+  if (undecided > 0) absl::StrAppendFormat(&text, "%-32s %14d\n", "worlds that ended early", undecided);
   for (size_t i = 1; i < ends.size(); ++i) {
     absl::StrAppendFormat(&text, "end %-28s %14d\n", server::InfoOf(static_cast<server::End>(i)).name, ends[i]);
   }

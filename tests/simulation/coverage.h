@@ -14,6 +14,7 @@ namespace relay::simulation {
 // Plain numbers, so that it can lie in memory that processes share. A value type.
 struct Coverage {
   uint64_t seeds = 0;
+  uint64_t undecided = 0;  // of the seeds: worlds that ended early, of several cores alone
   uint64_t events = 0;
   uint64_t turns = 0;
   uint64_t put_off = 0;

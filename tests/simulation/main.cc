@@ -37,6 +37,9 @@ int main(int argc, char** argv) {
   app.add_option("--check-every", options.check_every, "turns between two full counts of the relay's insides")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  app.add_option("--cores", options.cores, "cores of the relay, which share its channels")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
   app.add_flag("--check-all", checks_all, "count after every turn: --check-every 1");
   app.add_option("--seed", one, "run this seed alone");
   uint64_t most_failures = 0;
@@ -51,7 +54,7 @@ int main(int argc, char** argv) {
   relay::simulation::Coverage sum;
   if (!relay::simulation::RunSeeds(range, options, sum)) return 1;
   std::fputs(sum.Text().c_str(), stdout);
-  if (range.seeds < kSeedsThatReachAll) return 0;
+  if (range.seeds < kSeedsThatReachAll || options.cores > 1) return 0;  // several cores are not bounded so tightly
   const std::string missing = sum.Missing();
   if (!missing.empty()) std::printf("what should have happened in so many worlds and did not:\n%s", missing.c_str());
   return missing.empty() ? 0 : 1;

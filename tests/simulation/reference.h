@@ -45,8 +45,9 @@ struct Output {
 // Thread-compatible.
 class Reference {
  public:
-  Reference(const server::Limits& limits, const proto::Uuid& server_id, absl::Time start)
-      : limits_(limits), server_id_(server_id), start_(start), now_(start) {}
+  // Of a relay of several cores, whom is told that a connection ends may say last words to it that come too late.
+  Reference(const server::Limits& limits, const proto::Uuid& server_id, absl::Time start, bool has_many_cores)
+      : limits_(limits), server_id_(server_id), start_(start), has_many_cores_(has_many_cores), now_(start) {}
   Reference(const Reference&) = delete;
   Reference& operator=(const Reference&) = delete;
 
@@ -341,6 +342,7 @@ class Reference {
   const server::Limits& limits_;
   const proto::Uuid server_id_;
   const absl::Time start_;
+  const bool has_many_cores_;
   absl::Time now_;
   uint64_t tick_ = 0;
   uint64_t timers_set_ = 0;

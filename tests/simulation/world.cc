@@ -20,8 +20,8 @@ World::World(uint64_t seed, const Options& options)
     : random_(seed), seed_(seed), options_(options), now_(absl::UnixEpoch() + absl::Hours(1)) {
   DrawLimits();
   const proto::Uuid server_id = random_.Id();
-  relay_ = std::make_unique<server::Relay>(limits_, server_id, now_);
-  reference_ = std::make_unique<Reference>(limits_, server_id, now_);
+  relay_ = std::make_unique<Cores>(limits_, server_id, now_, options_.cores, seed_);
+  reference_ = std::make_unique<Reference>(limits_, server_id, now_, options_.cores > 1);
   tap_ = std::make_unique<Tap>(limits_.initial_window_bytes, now_);
   DrawLinks();
 }
@@ -71,6 +71,23 @@ void World::DrawLimits() {
   limits_.linger_bytes = random_.OneIn(2) ? random_.Between(1, 1000) : 256 * server::kKiB;
   limits_.drain_timeout = absl::Milliseconds(static_cast<int64_t>(1 + random_.Scaled(5000)));
   if (random_.OneIn(4)) limits_.max_request_time = absl::Milliseconds(static_cast<int64_t>(random_.Between(1, 20000)));
+  if (options_.cores > 1) BoundByCore();
+}
+
+// What each core counts by itself, so that together they allow more than one does.
+void World::BoundByCore() {
+  const server::Limits loose;
+  limits_.queue_bytes_total = loose.queue_bytes_total;
+  limits_.send_queue_bytes_total = loose.send_queue_bytes_total;
+  limits_.send_queue_bytes = loose.send_queue_bytes;  // who is cut at a turn's end is told to the others in the next
+  limits_.control_frames_per_second = 0;
+  limits_.resets_per_second = 0;
+  limits_.frames_per_second = 0;
+  limits_.linger_bytes = SIZE_MAX;  // a JOIN that waited in vain counts to them
+  limits_.control_frames_owed = loose.control_frames_owed;
+  limits_.max_clients_per_connection =
+      loose.max_clients_per_connection;  // refused at home, before who is live is known
+  limits_.allow_observers = false;       // the order in which several cores show what they see is theirs
 }
 
 void World::DrawLinks() {
@@ -157,12 +174,12 @@ void World::RememberPart(Link& link, const Link::Part& part) {
 }
 
 void World::Fail(const std::string& what) {
-  if (failure_.empty()) failure_ = absl::StrCat("event ", events_, ": ", what);
+  if (failure_.empty() && !is_undecided_) failure_ = absl::StrCat("event ", events_, ": ", what);
 }
 
 std::string World::Run() {
-  while (events_ < options_.events && failure_.empty()) Step();
-  if (failure_.empty()) Finish();
+  while (events_ < options_.events && failure_.empty() && !is_undecided_) Step();
+  if (failure_.empty() && !is_undecided_) Finish();
   return failure_;
 }
 
@@ -170,6 +187,7 @@ Coverage World::coverage() const {
   const server::Metrics& metrics = relay_->metrics();
   Coverage coverage = reference_->coverage();
   coverage.seeds = 1;
+  coverage.undecided = is_undecided_ ? 1 : 0;
   coverage.events = events_;
   coverage.turns = turns_;
   coverage.put_off = metrics.put_off;

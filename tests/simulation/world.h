@@ -22,7 +22,7 @@
 #include "client/protocol.h"
 #include "proto/uuid.h"
 #include "server/limits.h"
-#include "server/relay.h"
+#include "simulation/cores.h"
 #include "simulation/coverage.h"
 #include "simulation/random.h"
 #include "simulation/reference.h"
@@ -35,6 +35,7 @@ struct Options {
   uint64_t events = 1000;
   bool traces = false;        // prints every frame that the relay reads or writes
   uint64_t check_every = 16;  // turns between two times at which the relay counts everything again
+  uint32_t cores = 1;         // that the relay has
 };
 
 // Thread-compatible.
@@ -116,6 +117,7 @@ class World {
 
   // How the world is made.
   void DrawLimits();
+  void BoundByCore();
   void DrawLinks();
   void AddActor(Link& link, size_t channel, bool never_sends);
   proto::Uuid DrawId();
@@ -132,6 +134,8 @@ class World {
   void Forget(Link& link);
   void ShutInput(Link& link);
   void PassTime(absl::Duration by);
+  // The reference and the relay do what is due. False where the order of that is not known, and the world ends with it.
+  bool DoWhatIsDue();
   void DrainRelay();
   void LoseMemory();
   // Collects what the relay wants done after one event, shows it to the judges and puts it on the links.
@@ -191,7 +195,7 @@ class World {
   const Options options_;
   server::Limits limits_;
   absl::Time now_;
-  std::unique_ptr<server::Relay> relay_;
+  std::unique_ptr<Cores> relay_;
   std::unique_ptr<Reference> reference_;
   std::unique_ptr<Tap> tap_;
   std::vector<proto::Uuid> channels_;
@@ -217,6 +221,7 @@ class World {
   bool loses_memory_ = false;
   bool is_short_of_memory_ = false;
   bool is_finishing_ = false;
+  bool is_undecided_ = false;
   uint64_t events_ = 0;
   uint64_t turns_ = 0;
   uint64_t moves_ = 0;  // of bytes on a link

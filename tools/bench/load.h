@@ -10,6 +10,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,9 @@ struct Shape {
   bool is_shared = true;   // one connection for all senders, or one each
   size_t body_bytes = 64;  // each way, at least 8: the request's number stands in front
   unsigned frames = 1;     // relay's: one frame each way, or three
+  size_t channel = 0;      // relay's: the first of those that are used
+  // Relay's: a channel that each connection joins before all others, with a client that does nothing.
+  std::optional<size_t> home_channel = std::nullopt;
   // What a receiver's work takes, one request after the other, from the first receiver on; none for those beyond.
   std::vector<std::chrono::microseconds> service;
 

@@ -35,7 +35,7 @@ Uuid MakeId(uint64_t kind, uint64_t number) {
 
 uint64_t NumberOf(const Uuid& id) { return proto::LoadBig<uint64_t>(&id.data[8]) & ((uint64_t{1} << 56) - 1); }
 
-void Greet(std::string& out) {
+void SayHello(std::string& out) {
   v1::Hello hello;
   hello.set_version(proto::kVersion);
   hello.set_agent("relay-bench");
@@ -48,6 +48,12 @@ void Join(std::string& out, uint16_t slot, const Uuid& client, const Uuid& chann
   join.set_client_id(client.data, proto::kUuidBytes);
   join.set_channel_id(channel.data, proto::kUuidBytes);
   proto::AppendMessage(out, FrameType::kJoin, 0, slot, proto::kNilUuid, join);
+}
+
+// What each connection says first. `number` is its own.
+void Greet(std::string& out, const Shape& shape, size_t number) {
+  SayHello(out);
+  if (shape.home_channel.has_value()) Join(out, UINT16_MAX, MakeId(5, number), MakeId(4, *shape.home_channel));
 }
 
 void Ping(std::string& out) { proto::AppendFrame(out, FrameType::kPing, 0, 0, proto::kNilUuid, kPing); }
@@ -74,10 +80,11 @@ absl::Status RelayDialect::OpenSenders(Load& load) {
     if (!socket.ok()) return socket.status();
     (*socket)->set_index(sender);
     ++sockets_;
-    Greet((*socket)->output());
+    Greet((*socket)->output(), load.shape(), sockets_);
     for (size_t i = 0; i < std::min(most, in_flight - sender); ++i) {
       const auto slot = static_cast<uint16_t>(i + 1);
-      Join((*socket)->output(), slot, MakeId(1, sender + i), MakeId(4, (sender + i) % options_.channels));
+      Join((*socket)->output(), slot, MakeId(1, sender + i),
+           MakeId(4, load.shape().channel + (sender + i) % options_.channels));
       senders_.push_back({*socket, slot});
     }
     Ping((*socket)->output());
@@ -95,10 +102,11 @@ absl::Status RelayDialect::OpenReceivers(Load& load) {
     (*socket)->set_index(receiver);
     ++sockets_;
     std::string& output = (*socket)->output();
-    Greet(output);
+    Greet(output, load.shape(), sockets_);
     for (size_t i = 0; i < slots; ++i) {
       const auto slot = static_cast<uint16_t>(i + 1);
-      Join(output, slot, MakeId(2, receiver * slots + i), MakeId(4, (receiver * slots + i) % options_.channels));
+      Join(output, slot, MakeId(2, receiver * slots + i),
+           MakeId(4, load.shape().channel + (receiver * slots + i) % options_.channels));
     }
     if (!options_.is_late) Receive(load, **socket);
     Ping(output);

@@ -36,6 +36,9 @@ the load
                        requests as there are senders [4]
   --body BYTES         of a request, and of its answer; 8 to 60000 [64]
   --frames 1|3         one frame each way, or START, CHUNK and END [1]
+  --channel N          raw: number of the channel that is used [0]
+  --home-channel N     raw: one that each connection joins first, and does not
+                       use: with several threads it is at home where that is
   --requests N         [100000]
   --duration TIME      raw: for so long instead
   --warm-up N          requests that are not counted [a tenth]
@@ -97,6 +100,8 @@ std::optional<int> Parse(int argc, const char* const* argv, Arguments& arguments
   app.add_option("--receivers", plan.shape.receivers)->check(CLI::Range(size_t{1}, kMostInFlight));
   app.add_option("--body", plan.shape.body_bytes)->check(CLI::Range(8, 60'000));
   app.add_option("--frames", plan.shape.frames)->check(CLI::IsMember({1, 3}));
+  app.add_option("--channel", plan.shape.channel);
+  app.add_option("--home-channel", plan.shape.home_channel);
   CLI::Option* const shared = app.add_flag("--shared");
   CLI::Option* const each = app.add_flag("--each")->excludes(shared);
   CLI::Option* const requests = app.add_option("--requests", plan.requests)->check(CLI::PositiveNumber);
