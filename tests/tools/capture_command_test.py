@@ -74,6 +74,28 @@ class CaptureTest(RelayTest):
         self.assertEqual(read.out, again.out)
         self.assertEqual((read.code, again.code), (0, 0))
 
+    def faults_without(self, packets, is_lost):
+        """Of a capture that lacks some packets: violations, ends of exchanges, and whether times go back."""
+        name = self.path("lossy.pcap")
+        with open(name, "wb") as file:
+            file.write(packets[0] + b"".join(it for at, it in enumerate(packets[1:]) if not is_lost(at, it)))
+        result = self.start([harness.RELAY, "inspect", name, "--json"]).result()
+        shown = [json.loads(line) for line in result.out.splitlines()]
+        times = [it["time"] for it in shown if it["kind"] in ("frame", "gap")]
+        return ({it["violation"] for it in shown if "violation" in it},
+                {it["end"] for it in shown if it["kind"] == "exchange"} - {"completed", "open"}, times != sorted(times))
+
+    def test_what_the_capture_lacks_is_nobodys_fault(self):
+        name = self.path("whole.pcap")
+        pcap_file.write(name, 1 << 14)
+        packets = pcap_file.packets(name)
+        self.assertGreater(len(packets), 20)
+        for lost in range(20):
+            self.assertEqual(self.faults_without(packets, lambda at, _: at == lost), (set(), set(), False), lost)
+        for is_of_server in (False, True):
+            self.assertEqual(self.faults_without(packets, lambda _, it: pcap_file.is_of_server(it) == is_of_server),
+                             (set(), set(), False), is_of_server)
+
     def test_says_how_many_exchanges_have_no_beginning(self):
         with open(self.path("middle.pcap"), "wb") as file:
             capture = conversation.Capture(file)

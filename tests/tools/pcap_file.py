@@ -67,5 +67,18 @@ def write(path, size):
     return frames
 
 
+def packets(path):
+    """The file's header, and each of its packets with its own."""
+    with open(path, "rb") as file:
+        parts = [file.read(24)]
+        while header := file.read(16):
+            parts.append(header + file.read(struct.unpack_from("<I", header, 8)[0]))
+    return parts
+
+
+def is_of_server(packet):
+    return struct.unpack_from(">H", packet, 16 + 20)[0] == PORT
+
+
 if __name__ == "__main__":
     print(write(sys.argv[1], int(sys.argv[2])))

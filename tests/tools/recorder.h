@@ -19,7 +19,7 @@ inline std::span<const uint8_t> AsBytes(std::string_view text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
 
-// Writes down what it is told, each direction by itself.
+// Writes down what it is told, each direction by itself and all in order.
 class Recorder : public Tap {
  public:
   struct Connection {
@@ -35,12 +35,18 @@ class Recorder : public Tap {
   void OnBytes(const Piece& piece) override {
     Text(piece.connection, piece.direction).append(piece.bytes.begin(), piece.bytes.end());
     connections[piece.connection].times.push_back(piece.at);
+    Tell(piece.connection, piece.direction, std::string(piece.bytes.begin(), piece.bytes.end()), piece.at);
   }
-  void OnGap(ConnectionId id, Direction direction, absl::Time, uint64_t bytes) override {
-    Text(id, direction) += "[gap " + std::to_string(bytes) + "]";
+  void OnGap(ConnectionId id, Direction direction, absl::Time at, uint64_t bytes) override {
+    const std::string gap = "[gap " + std::to_string(bytes) + "]";
+    Text(id, direction) += gap;
+    Tell(id, direction, gap, at);
   }
   void OnFrame(const CutFrame&) override { FAIL() << "a capture knows no frames"; }
-  void OnLost(uint64_t frames, absl::Time) override { lost += frames; }
+  void OnLost(uint64_t frames, absl::Time at) override {
+    lost += frames;
+    story += "[lost " + std::to_string(frames) + "]@" + std::to_string(absl::ToUnixSeconds(at)) + " ";
+  }
   void OnClose(ConnectionId id, Direction direction, absl::Time) override { Text(id, direction) += "[end]"; }
   void OnTick(absl::Time) override {}
   absl::Status Finish() override { return absl::OkStatus(); }
@@ -52,8 +58,13 @@ class Recorder : public Tap {
 
   std::map<ConnectionId, Connection> connections;
   uint64_t lost = 0;
+  std::string story;  // bytes, gaps and losses in their order, as "1>said by the client@second "
 
  private:
+  void Tell(ConnectionId id, Direction direction, const std::string& text, absl::Time at) {
+    story += std::to_string(id) + (direction == Direction::kToServer ? ">" : "<") + text + "@" +
+             std::to_string(absl::ToUnixSeconds(at)) + " ";
+  }
   std::string& Text(ConnectionId id, Direction direction) {
     EXPECT_TRUE(connections.contains(id)) << "told before it was opened";
     Connection& connection = connections[id];

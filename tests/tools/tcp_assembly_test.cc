@@ -144,6 +144,86 @@ TEST_F(AssemblyTest, AHoleThatWasNotReadIsWaitedForLonger) {
   EXPECT_TRUE(recorder_.only().to_server.ends_with("[gap 76]behind"));
 }
 
+TEST_F(AssemblyTest, AHoleHoldsWhatComesAfterItOnAnyConnectionAndAGapStandsInItsPlace) {
+  Wire second(50001);
+  const auto pass = [this](Wire& wire, Direction direction, uint32_t offset, std::string_view text, int64_t at) {
+    Segment segment = wire.Make(direction, offset, text);
+    segment.at = absl::FromUnixSeconds(at);
+    assembly_.Take(segment);
+  };
+  for (const Wire& wire : {wire_, second}) {
+    Take(wire.Handshake());
+    Take({wire.Make(Direction::kToServer, 0, proto::kPreface)});
+  }
+  recorder_.story.clear();
+  wire_.set_acked(8, 0);
+  pass(wire_, Direction::kToServer, 10, "behind", 1);
+  assembly_.TakeLost(3, absl::FromUnixSeconds(2));
+  pass(wire_, Direction::kToClient, 0, "answer", 3);
+  pass(second, Direction::kToServer, 8, "beside", 4);
+  pass(wire_, Direction::kToServer, 16, "further", 5);
+  EXPECT_EQ(recorder_.story, "");
+  assembly_.Finish();
+  EXPECT_EQ(recorder_.story, "1>[gap 2]@1 1>behind@1 [lost 3]@2 1<answer@3 2>beside@4 1>further@5 ");
+}
+
+TEST_F(AssemblyTest, WhatWasAcknowledgedAndNotSeenIsMissingBeforeThatWasSaid) {
+  Take(wire_.Handshake());
+  Say(0, proto::kPreface);
+  recorder_.story.clear();
+  wire_.set_acked(20, 0);
+  Take({wire_.Make(Direction::kToClient, 0, "answer")});
+  wire_.set_acked(20, 6);
+  EXPECT_EQ(recorder_.only().to_client, "") << "captured late, perhaps";
+  for (uint64_t i = 0; i < TcpAssembly::kReorderPackets; ++i) Take({wire_.Make(Direction::kToClient, 6, "")});
+  Say(20, "next");
+  EXPECT_EQ(recorder_.only().to_server, std::string(proto::kPreface) + "[gap 12]next");
+  EXPECT_LT(recorder_.story.find("[gap 12]"), recorder_.story.find("answer"));
+}
+
+TEST_F(AssemblyTest, WhatWasCapturedLateStandsBeforeItsAcknowledgement) {
+  Take(wire_.Handshake());
+  Say(0, proto::kPreface);
+  recorder_.story.clear();
+  wire_.set_acked(17, 0);
+  Take({wire_.Make(Direction::kToClient, 0, "answer")});
+  wire_.set_acked(17, 6);
+  Say(14, "ion");
+  Say(8, "quest");
+  EXPECT_EQ(recorder_.story, "1>quest@0 ") << "a byte is missing yet";
+  Say(13, "t");
+  EXPECT_EQ(recorder_.story, "1>quest@0 1>t@0 1>ion@0 1<answer@0 ");
+  EXPECT_EQ(assembly_.held_bytes(), 0u);
+}
+
+TEST_F(AssemblyTest, WhatWasSentAgainIsReadWhenItCame) {
+  Take(wire_.Handshake());
+  Say(0, proto::kPreface);
+  recorder_.story.clear();
+  wire_.set_acked(8, 0);
+  Say(12, "behind");
+  Take({wire_.Make(Direction::kToClient, 0, "beside")});
+  Say(8, "lost");
+  EXPECT_EQ(recorder_.story, "1<beside@0 1>lost@0 1>behind@0 ");
+}
+
+TEST_F(AssemblyTest, AnEndBehindAHoleIsToldWithIt) {
+  Take(wire_.Handshake());
+  Say(0, proto::kPreface);
+  Take({wire_.Make(Direction::kToServer, 20, "", tcp::kFin | tcp::kAck)});
+  EXPECT_EQ(recorder_.only().to_server, proto::kPreface);
+  assembly_.Finish();
+  EXPECT_EQ(recorder_.only().to_server, std::string(proto::kPreface) + "[gap 12][end]");
+}
+
+TEST_F(AssemblyTest, NothingIsSkippedBehindAnEndThatWasHeld) {
+  Take(wire_.Handshake());
+  Say(0, proto::kPreface);
+  Take({wire_.Make(Direction::kToServer, 20, "", tcp::kFin | tcp::kAck)});
+  Take({wire_.Make(Direction::kToServer, 500000000, "", tcp::kSyn)});  // the ports are used again
+  EXPECT_EQ(recorder_.connections[1].to_server, std::string(proto::kPreface) + "[gap 12][end]");
+}
+
 TEST_F(AssemblyTest, HoldsMostHeldBytesOfADirection) {
   Take(wire_.Handshake());
   Say(0, proto::kPreface);

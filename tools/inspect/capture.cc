@@ -66,7 +66,7 @@ class CaptureSource : public Source {
         segment->at = at;
         assembly.Take(*segment);
       } else if (const std::optional<uint64_t> lost = FindLost(link_type_, packet)) {
-        tap.OnLost(*lost, at);
+        assembly.TakeLost(*lost, at);
       }
     }
     assembly.Finish();

@@ -1,8 +1,10 @@
 #include "tools/inspect/tcp_assembly.h"
 
 #include <algorithm>
+#include <iterator>
 #include <memory>
 #include <string_view>
+#include <utility>
 
 #include "proto/frame.h"
 #include "tools/inspect/pcapng_writer.h"
@@ -10,7 +12,6 @@
 namespace relay::inspect {
 namespace {
 
-constexpr uint64_t kHeldOverheadBytes = 96;  // a node of the map and what it holds
 constexpr uint32_t kMostPlausiblePayloadBytes = 16 << 20;
 constexpr int64_t kDuplicateSynBytes = 1 << 20;
 
@@ -39,165 +40,259 @@ bool BeginsFrame(std::span<const uint8_t> bytes) {
 void TcpAssembly::Take(const Segment& segment) {
   ++packets_;
   now_ = segment.at;
+  TakeInto(segment);
+  TellLine();
+  while (!line_.empty()) {
+    const Waiting& first = line_.front();
+    const bool was_read = first.connection->halves[first.from].acknowledged >= first.event.position;
+    const bool is_old = packets_ - first.packet >= (was_read ? kReorderPackets : kPatiencePackets);
+    if (!is_old && held_bytes_ <= kMostHeldBytesInAll) break;
+    GiveUpFirstHole();
+  }
+}
+
+void TcpAssembly::TakeInto(const Segment& segment) {
   const bool is_first = segment.source < segment.target;
   const Key key = is_first ? Key(segment.source, segment.target) : Key(segment.target, segment.source);
   const size_t from = is_first ? 0 : 1;
-  Connection* connection = Find(key, segment);
+  Shared connection = Find(key, segment);
   if (connection == nullptr) return;
   if (segment.has(tcp::kSyn)) {
-    OnSyn(*connection, from, segment);
+    OnSyn(connection, from, segment);
     connection = Find(key, segment);  // another one, where the ports were used again
   }
-  if (connection->state == State::kOther || connection->state == State::kOver) return;
+  if (connection->state == State::kOther || connection->is_over()) return;
   Half& half = connection->halves[from];
-  Half& other = connection->halves[1 - from];
   const uint32_t first = segment.number + (segment.has(tcp::kSyn) ? 1 : 0);
-  if (!half.has_next) {
-    half.has_next = true;
-    half.next = (uint64_t{1} << 32) + first;
-  }
-  if (segment.has(tcp::kAck)) {
-    if (!other.has_next) {
-      other.has_next = true;
-      other.next = (uint64_t{1} << 32) + segment.acknowledged;
-    }
-    other.acknowledged = std::max(other.acknowledged, PositionOf(segment.acknowledged, other.next));
-    if (other.acknowledged >= other.next + kUnknownGapBytes) SkipTo(*connection, 1 - from, other.acknowledged);
-  }
+  if (!half.has_next) half.Begin(first);
+  if (segment.has(tcp::kAck)) OnAcknowledged(connection, 1 - from, segment.acknowledged);
   const uint64_t position = PositionOf(first, half.next);
   const uint64_t end = position + segment.payload_bytes;
-  if (segment.has(tcp::kReset)) return Close(*connection, from);
-  if (segment.has(tcp::kFin) && !half.has_fin) {
+  if (segment.has(tcp::kReset)) return Close(connection, from);
+  const bool ends = segment.has(tcp::kFin) && !half.has_fin;
+  if (ends) {
     half.has_fin = true;
     half.fin = end;
-    if (position >= half.next + kUnknownGapBytes) SkipTo(*connection, from, position);
   }
-  if (segment.payload_bytes > 0) Take(*connection, from, position, segment.payload, end);
-  if (connection->state == State::kOther) return;
-  TellFin(*connection, from);
-  if (connection->state != State::kOver) GiveUpOldHoles(*connection);
+  if (segment.payload_bytes > 0) Take(connection, from, {What::kBytes, position, segment.payload, end});
+  if (ends) Take(connection, from, {What::kEnd, end, {}, end});
 }
 
-TcpAssembly::Connection* TcpAssembly::Find(const Key& key, const Segment& segment) {
+void TcpAssembly::TakeLost(uint64_t frames, absl::Time at) {
+  const Event event = {What::kLost, frames, {}, 0};
+  if (line_.empty()) return tap_.OnLost(frames, at);
+  line_.push_back({nullptr, 0, event, {}, packets_, at});
+  held_bytes_ += kHeldOverheadBytes;
+}
+
+TcpAssembly::Shared TcpAssembly::Find(const Key& key, const Segment& segment) {
   const auto found = connections_.find(key);
   if (found != connections_.end()) {
-    Connection& connection = *found->second;
-    by_use_.splice(by_use_.end(), by_use_, connection.place);
-    return &connection;
+    by_use_.splice(by_use_.end(), by_use_, found->second->place);
+    return found->second;
   }
   // The last words of a connection that is over, or was before the capture began, open none.
   if (segment.payload_bytes == 0 && !segment.has(tcp::kSyn)) return nullptr;
-  if (connections_.size() >= kMostConnections) Remove(*by_use_.front());
-  auto added = std::make_unique<Connection>();
+  if (connections_.size() >= kMostConnections) Remove(connections_.at(by_use_.front()->key));
+  auto added = std::make_shared<Connection>();
   added->key = key;
   added->id = ++last_id_;
   added->began = segment.at;
   added->place = by_use_.insert(by_use_.end(), added.get());
-  return connections_.emplace(key, std::move(added)).first->second.get();
+  connections_.emplace(key, added);
+  return added;
 }
 
-void TcpAssembly::OnSyn(Connection& connection, size_t from, const Segment& segment) {
+void TcpAssembly::OnSyn(const Shared& connection, size_t from, const Segment& segment) {
   const size_t client = segment.has(tcp::kAck) ? 1 - from : from;
-  Half& half = connection.halves[from];
+  Half& half = connection->halves[from];
   const uint32_t first = segment.number + 1;
-  const bool is_new = !half.has_next && connection.state == State::kUndecided;
+  const bool is_new = !half.has_next && connection->state == State::kUndecided;
   if (!is_new) {
     const auto behind = static_cast<int64_t>(half.next - PositionOf(first, half.next));
-    const bool is_again = connection.state != State::kOver && behind >= 0 && behind < kDuplicateSynBytes;
+    const bool is_again = !connection->is_over() && behind >= 0 && behind < kDuplicateSynBytes;
     if (is_again || segment.has(tcp::kAck)) return;
-    const Key key = connection.key;
+    const Key key = connection->key;
     Remove(connection);
-    OnSyn(*Find(key, segment), from, segment);
+    OnSyn(Find(key, segment), from, segment);
     return;
   }
-  connection.has_client = connection.from_start = true;
-  connection.client = client;
-  half.has_next = true;
-  half.next = (uint64_t{1} << 32) + first;
+  connection->has_client = connection->from_start = true;
+  connection->client = client;
+  half.Begin(first);
 }
 
-void TcpAssembly::Take(Connection& connection, size_t from, uint64_t position, std::span<const uint8_t> bytes,
-                       uint64_t end) {
-  Half& half = connection.halves[from];
-  if (end <= half.next || half.is_closed) return;  // sent again
-  if (position >= half.next + kUnknownGapBytes) SkipTo(connection, from, position);
-  if (position > half.next) {
-    if (half.held.empty()) half.hole_since = packets_;
-    Hold(half, position, bytes, end);
-    while (half.held_bytes > kMostHeldBytes || (held_bytes_ > kMostHeldBytesInAll && !half.held.empty())) {
-      GiveUpHole(connection, from);
-    }
-    return;
-  }
-  const size_t told_before = std::min<uint64_t>(bytes.size(), half.next - position);
-  Tell(connection, from, bytes.subspan(told_before), end);
-  TellHeld(connection, from);
+void TcpAssembly::OnAcknowledged(const Shared& connection, size_t from, uint32_t number) {
+  Half& half = connection->halves[from];
+  if (!half.has_next) half.Begin(number);
+  uint64_t position = PositionOf(number, half.next);
+  if (half.has_fin) position = std::min(position, half.fin);
+  half.acknowledged = std::max(half.acknowledged, position);
+  Take(connection, from, {What::kAcknowledged, position, {}, position});
 }
 
-void TcpAssembly::Tell(Connection& connection, size_t from, std::span<const uint8_t> bytes, uint64_t end) {
-  Half& half = connection.halves[from];
-  if (connection.state == State::kUndecided && !bytes.empty()) Decide(connection, from, bytes);
-  const bool is_told = connection.state == State::kRelay;
-  const Direction direction = DirectionOf(connection, from);
-  if (is_told && !bytes.empty()) tap_.OnBytes({connection.id, direction, now_, bytes});
-  half.next += bytes.size();
-  if (half.next >= end) return;
-  if (is_told) tap_.OnGap(connection.id, direction, now_, end - half.next);
-  half.next = end;
-}
-
-void TcpAssembly::TellHeld(Connection& connection, size_t from) {
-  Half& half = connection.halves[from];
-  while (!half.held.empty() && half.held.begin()->first <= half.next) {
-    const auto node = half.held.extract(half.held.begin());
-    const Held& held = node.mapped();
-    half.held_bytes -= held.bytes.size() + kHeldOverheadBytes;
-    held_bytes_ -= held.bytes.size() + kHeldOverheadBytes;
-    half.hole_since = packets_;
-    if (held.end <= half.next) continue;
-    const size_t told_before = std::min<uint64_t>(held.bytes.size(), half.next - node.key());
-    Tell(connection, from, std::span(held.bytes).subspan(told_before), held.end);
-  }
-}
-
-void TcpAssembly::SkipTo(Connection& connection, size_t from, uint64_t position) {
-  Half& half = connection.halves[from];
+void TcpAssembly::Take(const Shared& connection, size_t from, const Event& event) {
+  Half& half = connection->halves[from];
+  if (half.is_closed || connection->state == State::kOther) return;
+  if (event.end <= half.next && event.what != What::kEnd) return;  // sent again
+  if (event.position >= half.next + kUnknownGapBytes) SkipTo(connection, from, event.position);
   if (half.is_closed) return;
-  while (!half.held.empty()) GiveUpHole(connection, from);
-  if (connection.state == State::kRelay) tap_.OnGap(connection.id, DirectionOf(connection, from), now_, 0);
-  half.next = position;
+  if (event.position > half.next) return Hold(connection, from, event);
+  // What was read before it came has only been captured late.
+  const bool was_read = !half.held.empty() && half.acknowledged > half.next;
+  Pass(connection, from, event, was_read ? half.held.begin()->second : line_.end());
+  PassHeld(connection, from);
 }
 
-void TcpAssembly::GiveUpHole(Connection& connection, size_t from) {
-  Half& half = connection.halves[from];
-  const uint64_t behind = half.held.begin()->first;
-  if (connection.state == State::kRelay) {
-    tap_.OnGap(connection.id, DirectionOf(connection, from), now_, behind - half.next);
+void TcpAssembly::Pass(const Shared& connection, size_t from, const Event& event, Line::iterator place) {
+  Half& half = connection->halves[from];
+  if (line_.empty()) {
+    OnPassed(*connection, from, event);
+    return Tell(*connection, from, event, now_);
   }
-  half.next = behind;
-  TellHeld(connection, from);
-}
-
-void TcpAssembly::GiveUpOldHoles(Connection& connection) {
-  for (size_t from = 0; from < 2; ++from) {
-    Half& half = connection.halves[from];
-    while (!half.held.empty()) {
-      const uint64_t waited = packets_ - half.hole_since;
-      const bool was_read = half.acknowledged >= half.held.begin()->first;
-      if (waited < (was_read ? kReorderPackets : kPatiencePackets)) break;
-      GiveUpHole(connection, from);
-    }
-    TellFin(connection, from);
+  uint64_t packet = place == line_.end() ? packets_ : place->packet;
+  absl::Time at = place == line_.end() ? now_ : place->at;
+  if (half.has_last && half.last->packet > packet) {
+    place = std::next(half.last);
+    packet = half.last->packet;
+    at = half.last->at;
   }
+  half.last = Enter(connection, from, event, place);
+  half.has_last = true;
+  half.last->packet = packet;
+  half.last->at = at;
+  OnPassed(*connection, from, event);
 }
 
-void TcpAssembly::TellFin(Connection& connection, size_t from) {
+void TcpAssembly::OnPassed(Connection& connection, size_t from, const Event& event) {
   Half& half = connection.halves[from];
-  if (!half.has_fin || half.is_closed || half.next < half.fin || connection.state == State::kOver) return;
+  if (connection.state == State::kUndecided && !event.bytes.empty()) Decide(connection, from, event.bytes);
+  half.next = std::max(half.next, event.end);
+  if (event.what != What::kEnd) return;
   half.is_closed = true;
   DropHeld(half);  // nothing stands behind a FIN
-  if (connection.state == State::kRelay) tap_.OnClose(connection.id, DirectionOf(connection, from), now_);
-  if (connection.halves[1 - from].is_closed) connection.state = State::kOver;
+}
+
+TcpAssembly::Line::iterator TcpAssembly::Enter(const Shared& connection, size_t from, const Event& event,
+                                               Line::iterator place) {
+  const auto entered = line_.insert(place, {connection, from, event, {}, packets_, now_});
+  entered->bytes.assign(event.bytes.begin(), event.bytes.end());
+  entered->event.bytes = entered->bytes;
+  held_bytes_ += entered->cost();
+  return entered;
+}
+
+void TcpAssembly::Hold(const Shared& connection, size_t from, const Event& event) {
+  Half& half = connection->halves[from];
+  if (event.what == What::kAcknowledged && !half.held.empty()) {
+    const auto last = std::prev(half.held.end());
+    const Line::iterator waiting = last->second;
+    if (waiting->event.end >= event.end) return;
+    if (last->first.second == What::kAcknowledged) {
+      half.held.erase(last);
+      waiting->event = event;
+      half.held.emplace(std::pair(event.position, event.what), waiting);
+      return;
+    }
+  }
+  const std::pair key(event.position, event.what);
+  if (const auto found = half.held.find(key); found != half.held.end()) {
+    if (found->second->event.end >= event.end) return;  // sent again
+    Drop(half, found);
+  }
+  // It is not read before what stands behind it, nor told.
+  const auto behind = half.held.upper_bound(key);
+  const Line::iterator place = behind == half.held.end() ? line_.end() : behind->second;
+  const Line::iterator entered = Enter(connection, from, event, place);
+  if (place != line_.end()) {
+    entered->packet = place->packet;
+    entered->at = place->at;
+  }
+  entered->is_behind_hole = true;
+  half.held.emplace(key, entered);
+  half.held_bytes += entered->cost();
+  while (half.held_bytes > kMostHeldBytes) GiveUpHole(connection, from);
+}
+
+void TcpAssembly::PassHeld(const Shared& connection, size_t from) {
+  Half& half = connection->halves[from];
+  while (!half.held.empty() && half.held.begin()->first.first <= half.next) {
+    const Line::iterator held = half.held.begin()->second;
+    half.held.erase(half.held.begin());
+    half.held_bytes -= held->cost();
+    held->is_behind_hole = false;
+    if (half.has_last && half.last->packet > held->packet) {
+      line_.splice(std::next(half.last), line_, held);
+      held->packet = half.last->packet;
+      held->at = half.last->at;
+    }
+    half.last = held;
+    half.has_last = true;
+    Event event = held->event;
+    event.bytes = event.bytes.subspan(std::min<uint64_t>(event.bytes.size(), half.next - event.position));
+    OnPassed(*connection, from, event);
+  }
+}
+
+void TcpAssembly::SkipTo(const Shared& connection, size_t from, uint64_t position) {
+  Half& half = connection->halves[from];
+  while (!half.held.empty()) GiveUpHole(connection, from);
+  if (half.is_closed) return;
+  Pass(connection, from, {What::kSkip, position, {}, position}, line_.end());
+}
+
+void TcpAssembly::GiveUpHole(const Shared& connection, size_t from) {
+  Half& half = connection->halves[from];
+  half.next = half.held.begin()->first.first;
+  PassHeld(connection, from);
+  TellLine();
+}
+
+void TcpAssembly::TellLine() {
+  while (!line_.empty() && !line_.front().is_behind_hole) {
+    Line first;
+    first.splice(first.begin(), line_, line_.begin());
+    const Waiting& waiting = first.front();
+    held_bytes_ -= waiting.cost();
+    if (waiting.connection == nullptr) {
+      tap_.OnLost(waiting.event.position, waiting.at);
+      continue;
+    }
+    Half& half = waiting.connection->halves[waiting.from];
+    if (half.has_last && half.last == first.begin()) half.has_last = false;
+    Tell(*waiting.connection, waiting.from, waiting.event, waiting.at);
+  }
+}
+
+void TcpAssembly::Tell(Connection& connection, size_t from, const Event& event, absl::Time at) {
+  Half& half = connection.halves[from];
+  if (event.what == What::kSkip) half.told = event.position;
+  if (connection.state != State::kRelay) return;
+  if (!std::exchange(connection.is_open, true)) Open(connection, at);
+  const Direction direction = DirectionOf(connection, from);
+  TellGap(connection, from, event.position, at);
+  switch (event.what) {
+    case What::kBytes: {
+      const auto bytes = event.bytes.subspan(std::min<uint64_t>(event.bytes.size(), half.told - event.position));
+      if (!bytes.empty()) tap_.OnBytes({connection.id, direction, at, bytes});
+      half.told += bytes.size();
+      return TellGap(connection, from, event.end, at);
+    }
+    case What::kSkip:
+      return tap_.OnGap(connection.id, direction, at, 0);
+    case What::kEnd:
+      return tap_.OnClose(connection.id, direction, at);
+    case What::kAcknowledged:
+    case What::kLost:
+      return;
+  }
+}
+
+void TcpAssembly::TellGap(Connection& connection, size_t from, uint64_t position, absl::Time at) {
+  Half& half = connection.halves[from];
+  if (position <= half.told) return;
+  tap_.OnGap(connection.id, DirectionOf(connection, from), at, position - half.told);
+  half.told = position;
 }
 
 void TcpAssembly::Decide(Connection& connection, size_t from, std::span<const uint8_t> bytes) {
@@ -210,79 +305,62 @@ void TcpAssembly::Decide(Connection& connection, size_t from, std::span<const ui
     for (Half& half : connection.halves) DropHeld(half);
     return;
   }
-  const std::array<Endpoint, 2> ends = {connection.key.first, connection.key.second};
   if (!connection.has_client) {
     connection.has_client = true;
     if (has_preface) {
       connection.client = from;
       connection.from_start = true;
     } else if (is_relay_port) {
-      connection.client = ends[0].port == kRelayPort ? 1 : 0;
+      connection.client = connection.key.first.port == kRelayPort ? 1 : 0;
     } else {
-      connection.client = ends[0].port < ends[1].port ? 1 : 0;
+      connection.client = connection.key.first.port < connection.key.second.port ? 1 : 0;
     }
   }
   connection.state = State::kRelay;
+}
+
+void TcpAssembly::Open(const Connection& connection, absl::Time at) {
+  const std::array<Endpoint, 2> ends = {connection.key.first, connection.key.second};
   Opening opening;
   opening.connection = connection.id;
   opening.at = connection.began;
   opening.client = ToString(ends[connection.client]);
   opening.server = ToString(ends[1 - connection.client]);
   opening.from_start = connection.from_start;
-  opening.in_order = now_ != absl::InfinitePast();  // no times: of a raw capture, written as packets
+  opening.in_order = at != absl::InfinitePast();  // no times: of a raw capture, written as packets
   tap_.OnOpen(opening);
 }
 
-void TcpAssembly::Hold(Half& half, uint64_t position, std::span<const uint8_t> bytes, uint64_t end) {
-  const auto [place, is_new] = half.held.try_emplace(position, Held{{}, 0});
-  Held& held = place->second;
-  if (held.end >= end) return;  // sent again
-  const size_t bytes_before = is_new ? 0 : held.bytes.size() + kHeldOverheadBytes;
-  held.bytes.assign(bytes.begin(), bytes.end());
-  held.end = end;
-  half.held_bytes += held.bytes.size() + kHeldOverheadBytes - bytes_before;
-  held_bytes_ += held.bytes.size() + kHeldOverheadBytes - bytes_before;
+void TcpAssembly::Drop(Half& half, Held::iterator held) {
+  half.held_bytes -= held->second->cost();
+  held_bytes_ -= held->second->cost();
+  line_.erase(held->second);
+  half.held.erase(held);
 }
 
 void TcpAssembly::DropHeld(Half& half) {
-  held_bytes_ -= half.held_bytes;
-  half.held_bytes = 0;
-  half.held.clear();
+  while (!half.held.empty()) Drop(half, half.held.begin());
 }
 
-void TcpAssembly::Close(Connection& connection, size_t first) {
+void TcpAssembly::Close(const Shared& connection, size_t first) {
   for (size_t from = 0; from < 2; ++from) {
-    while (!connection.halves[from].held.empty()) GiveUpHole(connection, from);
+    while (!connection->halves[from].held.empty()) GiveUpHole(connection, from);
   }
   for (const size_t from : {first, 1 - first}) {
-    Half& half = connection.halves[from];
-    if (connection.state == State::kRelay && !half.is_closed) {
-      tap_.OnClose(connection.id, DirectionOf(connection, from), now_);
-    }
-    half.is_closed = true;
+    const Half& half = connection->halves[from];
+    if (!half.is_closed) Pass(connection, from, {What::kEnd, half.next, {}, half.next}, line_.end());
   }
-  connection.state = State::kOver;
 }
 
-void TcpAssembly::Remove(Connection& connection) {
-  for (size_t from = 0; from < 2 && connection.state == State::kRelay; ++from) {
-    SkipTo(connection, from, connection.halves[from].next);
-  }
-  if (connection.state != State::kOver) Close(connection, 0);
-  by_use_.erase(connection.place);
-  const Key key = connection.key;
-  connections_.erase(key);
+void TcpAssembly::Remove(Shared connection) {
+  for (size_t from = 0; from < 2; ++from) SkipTo(connection, from, connection->halves[from].next);
+  Close(connection, 0);
+  by_use_.erase(connection->place);
+  connections_.erase(connection->key);
 }
 
 void TcpAssembly::Finish() {
-  std::vector<Connection*> open(by_use_.begin(), by_use_.end());
-  std::sort(open.begin(), open.end(), [](const Connection* a, const Connection* b) { return a->id < b->id; });
-  for (Connection* const connection : open) {
-    for (size_t from = 0; from < 2; ++from) {
-      while (!connection->halves[from].held.empty()) GiveUpHole(*connection, from);
-      TellFin(*connection, from);
-    }
-  }
+  while (!line_.empty()) GiveUpFirstHole();
 }
 
 }  // namespace relay::inspect
