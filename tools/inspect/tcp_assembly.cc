@@ -56,7 +56,6 @@ void TcpAssembly::TakeInto(const Segment& segment) {
   const Key key = is_first ? Key(segment.source, segment.target) : Key(segment.target, segment.source);
   const size_t from = is_first ? 0 : 1;
   Shared connection = Find(key, segment);
-  if (connection == nullptr) return;
   if (segment.has(tcp::kSyn)) {
     OnSyn(connection, from, segment);
     connection = Find(key, segment);  // another one, where the ports were used again
@@ -64,7 +63,9 @@ void TcpAssembly::TakeInto(const Segment& segment) {
   if (connection->state == State::kOther || connection->is_over()) return;
   Half& half = connection->halves[from];
   const uint32_t first = segment.number + (segment.has(tcp::kSyn) ? 1 : 0);
-  if (!half.has_next) half.Begin(first);
+  // A probe of whether the other side is there repeats the number before its next one.
+  const bool is_empty = segment.payload_bytes == 0 && !segment.has(tcp::kSyn) && !segment.has(tcp::kFin);
+  if (!half.has_next && !is_empty) half.Begin(first);
   if (segment.has(tcp::kAck)) OnAcknowledged(connection, 1 - from, segment.acknowledged);
   const uint64_t position = PositionOf(first, half.next);
   const uint64_t end = position + segment.payload_bytes;
@@ -91,8 +92,6 @@ TcpAssembly::Shared TcpAssembly::Find(const Key& key, const Segment& segment) {
     by_use_.splice(by_use_.end(), by_use_, found->second->place);
     return found->second;
   }
-  // The last words of a connection that is over, or was before the capture began, open none.
-  if (segment.payload_bytes == 0 && !segment.has(tcp::kSyn)) return nullptr;
   if (connections_.size() >= kMostConnections) Remove(connections_.at(by_use_.front()->key));
   auto added = std::make_shared<Connection>();
   added->key = key;
