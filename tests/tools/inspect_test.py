@@ -265,6 +265,22 @@ class Files(Inspect):
         self.assertEqual(self.inspect("-", "--strict", stdin=b"GET / HTTP/1.1").code, 1)
         self.assertEqual(self.inspect("-", stdin=b"GET / HTTP/1.1").code, OK)
 
+    def test_no_secret_is_shown(self):
+        def frame(type, slot, payload):
+            return len(payload).to_bytes(4, "big") + bytes([type, 0, 0, slot]) + bytes(16) + payload
+
+        secret = b"sesame" * 3
+        hello = frame(1, 0, b"\x08\x01\x1a\x12" + secret + b"\x12\x03me!")
+        join = frame(3, 1, b"\x0a\x10" + b"c" * 16 + b"\x12\x10" + bytes(16) + b"\x22\x12" + secret)
+        raw = self.file("secrets", b"RELAY/1\n" + hello + join)
+        told = [json.loads(line) for line in self.inspect(raw, "--json", "-v").out.splitlines()]
+        hexes = {it["type"]: it["payload_hex"] for it in told if it["kind"] == "frame"}
+        self.assertEqual(hexes["HELLO"], "08011a12" + bytes(18).hex() + "1203" + b"me!".hex())
+        ids = "0a10" + (b"c" * 16).hex() + "1210" + bytes(16).hex()
+        self.assertEqual(hexes["JOIN"], ids + "2212" + bytes(18).hex())
+        self.assertEqual([it[name] for it, name in zip(told[-2:], ("token_bytes", "key_bytes"))], [18, 18])
+        self.assertNotIn(b"sesame", self.inspect(raw, "-v").out)
+
     def test_an_end_inside_of_the_preface_is_called_so(self):
         self.assertIn(b"ends inside of the preface: 4 bytes", self.inspect("-", stdin=self.HELLO[:4]).out)
         self.assertIn(b"ends inside of a header: 4 bytes", self.inspect("-", stdin=self.HELLO[:12]).out)

@@ -86,6 +86,7 @@ void Decoder::Half::Show(const RawFrame& raw, const proto::Uuid& channel, const 
     decoder_.payload_.Parse(frame.type(), frame.header.flags(), raw.payload, raw.payload_bytes,
                             place_.direction == Direction::kToClient);
     frame.content = &decoder_.payload_;
+    HideSecret(frame.type(), raw.payload);
   }
   decoder_.Show(open_, frame);
 }

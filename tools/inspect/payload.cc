@@ -1,5 +1,8 @@
 #include "tools/inspect/payload.h"
 
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/wire_format_lite.h>
+
 #include <algorithm>
 
 #include "proto/endian.h"
@@ -127,6 +130,26 @@ void Payload::Parse(FrameType type, uint8_t flags, std::span<uint8_t> payload, u
     case FrameType::kPong:
       sized(proto::kPingBytes);
       return;
+  }
+}
+
+void HideSecret(FrameType type, std::span<uint8_t> payload) {
+  using google::protobuf::internal::WireFormatLite;
+  const bool is_hello = type == FrameType::kHello;
+  if (!is_hello && type != FrameType::kJoin) return;
+  const int secret = is_hello ? int{v1::Hello::kTokenFieldNumber} : int{v1::Join::kKeyFieldNumber};
+  google::protobuf::io::CodedInputStream input(payload.data(), static_cast<int>(payload.size()));
+  while (const uint32_t tag = input.ReadTag()) {
+    if (WireFormatLite::GetTagWireType(tag) != WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
+      if (!WireFormatLite::SkipField(&input, tag)) return;
+      continue;
+    }
+    uint32_t bytes = 0;
+    if (!input.ReadVarint32(&bytes)) return;
+    const auto rest = payload.subspan(static_cast<size_t>(input.CurrentPosition()));
+    const auto value = rest.first(std::min<size_t>(rest.size(), bytes));
+    if (WireFormatLite::GetTagFieldNumber(tag) == secret) std::fill(value.begin(), value.end(), uint8_t{0});
+    if (!input.Skip(static_cast<int>(value.size()))) return;
   }
 }
 

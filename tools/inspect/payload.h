@@ -61,6 +61,9 @@ struct Payload {
   std::span<const uint8_t> body;  // what is known of it
 };
 
+// Zeroes the token of a HELLO and the key of a JOIN, as far as `payload` has them.
+void HideSecret(proto::FrameType type, std::span<uint8_t> payload);
+
 }  // namespace relay::inspect
 
 #endif  // RELAY_TOOLS_INSPECT_PAYLOAD_H_
