@@ -169,7 +169,7 @@ void SummarySink::Draw() {
     }
   }
   std::string frame;
-  if (drawn_lines_ > 0) absl::StrAppend(&frame, "\x1b[", drawn_lines_, "A");
+  if (drawn_lines_ > 0) absl::StrAppend(&frame, "\r\x1b[", drawn_lines_, "A");
   if (in_place_) frame += "\x1b[J";
   out_.Write(frame + text);
   drawn_lines_ = lines;
