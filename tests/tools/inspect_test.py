@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 import unittest
 
 from harness import IO, NO_INPUT, OK, RELAY, USAGE, RelayTest, Terminal
@@ -240,6 +241,16 @@ class Shown(Inspect):
     def test_no_escape_sequence_is_written_to_what_is_no_terminal(self):
         for arguments in ((), ("--summary",), ("--requests",)):
             self.assertNotIn(b"\x1b", self.exchange(*arguments).out)
+
+    def test_what_is_open_at_the_end_has_lasted_until_then(self):
+        process, through = self.inspector(self.server, "--json", "--requests")
+        sender = self.sender("nobody", env={"RELAY_SERVER": through})
+        sender.stdin.close()
+        time.sleep(1)
+        self.interrupt(process)
+        told = json.loads(process.result().out)
+        self.assertEqual(told["end"], "open")
+        self.assertGreater(told["total_us"], 400000)
 
     def test_a_reader_that_has_seen_enough_ends_it(self):
         process, through = self.inspector(self.server, "--json")

@@ -194,7 +194,10 @@ void Decoder::OnClose(ConnectionId connection, Direction direction, absl::Time a
   open_.erase(found);
 }
 
-void Decoder::OnTick(absl::Time now) { sink_.OnTick(now); }
+void Decoder::OnTick(absl::Time now) {
+  last_tick_ = now;
+  sink_.OnTick(now);
+}
 
 void Decoder::Show(Open& open, SeenFrame& frame) {
   frame.number = ++totals_.frames;
@@ -225,7 +228,7 @@ absl::Status Decoder::Finish() {
     Open& open = *open_.find(id)->second;
     for (Half* const half : {&open.to_server, &open.to_client}) half->Finish(half->place().at);
   }
-  exchanges_.Finish(last_at_);
+  exchanges_.Finish(std::max(last_at_, last_tick_));
   totals_.left_out_exchanges = exchanges_.left_out();
   if (totals_.left_out_exchanges > 0) sink_.OnLeftOut(totals_.left_out_exchanges);
   return sink_.Finish();

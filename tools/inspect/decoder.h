@@ -65,6 +65,7 @@ class Decoder : public Tap {
   ExchangeLog exchanges_;
   Payload payload_;
   absl::Time last_at_ = absl::InfinitePast();
+  absl::Time last_tick_ = absl::InfinitePast();
   absl::flat_hash_map<ConnectionId, std::unique_ptr<Open>> open_;
 };
 
