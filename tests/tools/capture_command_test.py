@@ -96,6 +96,14 @@ class CaptureTest(RelayTest):
             self.assertEqual(self.faults_without(packets, lambda _, it: pcap_file.is_of_server(it) == is_of_server),
                              (set(), set(), False), is_of_server)
 
+    def test_strict_does_not_vouch_for_what_nobody_waited_for(self):
+        pcap_file.write(self.path("long.pcap"), 1 << 22)
+        for code, arguments in ((0, ()), (1, ("--strict",))):
+            process = self.start([harness.RELAY, "inspect", self.path("long.pcap"), *arguments])
+            process.stdout.readline()
+            process.stdout.close()
+            self.assertEqual(process.wait(), code)
+
     def test_says_how_many_exchanges_have_no_beginning(self):
         with open(self.path("middle.pcap"), "wb") as file:
             capture = conversation.Capture(file)

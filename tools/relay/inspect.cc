@@ -96,8 +96,8 @@ how
                          nothing is cut]
   --color auto|always|never  [auto: on a terminal, unless NO_COLOR is set]
   --ascii                no other characters
-  --strict               exit code 1 unless every byte was a frame's, no frame
-                         broke a rule, and there was one
+  --strict               exit code 1 unless all was read, every byte was a
+                         frame's, no frame broke a rule, and there was one
 
 A line begins with '!' where the frame breaks a rule of PROTOCOL.md, which
 stands below it, and with '~' where it is late: it crossed an end on its way.
@@ -341,10 +341,13 @@ int Inspect(int argc, const char* const* argv) {
   }
   proto::SilenceProtobuf();
   std::atomic<inspect::Source*> running = nullptr;
-  const auto stop = [&running] {
+  std::atomic<bool> is_stopped = false;
+  const auto stop = [&running, &is_stopped] {
     inspect::Source* const source = running;
-    if (source != nullptr) source->Stop();
-    return source != nullptr;
+    if (source == nullptr) return false;
+    source->Stop();
+    is_stopped = true;
+    return true;
   };
   // Before any other thread is there.
   const StopSignals signals(stop, [] {});
@@ -377,6 +380,7 @@ int Inspect(int argc, const char* const* argv) {
     tap = &progress.emplace(**source, *tap, [&decoder] { return decoder.totals().frames; });
   }
   const absl::Status read = (*source)->Run(*tap);
+  const bool was_read = arguments.files.empty() || !is_stopped;
   const absl::Status written = tap->Finish();
   if (!read.ok()) return Fail(read);
   if (!written.ok()) {
@@ -389,6 +393,10 @@ int Inspect(int argc, const char* const* argv) {
                std::to_string(totals.left_out_exchanges) + "\n");
   }
   if (totals.frames == 0 && totals.is_clean()) PrintError("relay inspect: there was nothing to see: no frame passed\n");
+  if (arguments.is_strict && !was_read) {
+    PrintError("relay inspect: --strict: not all was read\n");
+    return 1;
+  }
   return arguments.is_strict && (totals.frames == 0 || !totals.is_clean()) ? 1 : kExitOk;
 }
 
