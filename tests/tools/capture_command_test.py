@@ -96,6 +96,19 @@ class CaptureTest(RelayTest):
             self.assertEqual(self.faults_without(packets, lambda _, it: pcap_file.is_of_server(it) == is_of_server),
                              (set(), set(), False), is_of_server)
 
+    def test_shows_what_has_come_while_it_waits_for_more_and_strict_does_not_vouch_for_that(self):
+        frames = pcap_file.write(self.path("begun.pcap"), 1 << 12)
+        with open(self.path("begun.pcap"), "rb") as file:
+            begun = file.read()
+        for code, words, arguments in ((0, "", ()), (1, "relay inspect: --strict: not all was read\n", ("--strict",))):
+            process = self.start([harness.RELAY, "inspect", "-", "--json", *arguments], stdin=subprocess.PIPE)
+            process.stdin.write(begun + begun[24:30])  # the next packet has begun, too
+            while json.loads(process.stdout.readline()).get("number") != frames:
+                pass
+            self.interrupt(process)
+            self.assertEqual(process.wait(), code)
+            self.assertEqual(process.result().err, words)
+
     def test_strict_does_not_vouch_for_what_nobody_waited_for(self):
         pcap_file.write(self.path("long.pcap"), 1 << 22)
         for code, arguments in ((0, ()), (1, ("--strict",))):

@@ -1,6 +1,7 @@
 #include "tools/inspect/byte_input.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +13,11 @@
 #include "absl/strings/str_cat.h"
 
 namespace relay::inspect {
+namespace {
+
+constexpr int kIdleMs = 100;
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<ByteInput>> ByteInput::Open(const std::string& path) {
   if (path == "-") return std::unique_ptr<ByteInput>(new ByteInput("stdin", STDIN_FILENO));
@@ -75,6 +81,7 @@ absl::StatusOr<size_t> ByteInput::Read(std::span<uint8_t> out) {
   }
   if (fd_ < 0) return size_t{0};
   for (;;) {
+    if (!WaitForBytes()) return size_t{0};
     const ssize_t got = read(fd_, out.data(), out.size());
     if (got >= 0) {
       read_bytes_ += static_cast<uint64_t>(got);
@@ -82,6 +89,15 @@ absl::StatusOr<size_t> ByteInput::Read(std::span<uint8_t> out) {
     }
     if (errno != EINTR) return absl::DataLossError(absl::StrCat("read ", name_, ": ", std::strerror(errno)));
   }
+}
+
+bool ByteInput::WaitForBytes() const {
+  if (total_bytes_ > 0) return true;  // a file
+  pollfd waits = {fd_, POLLIN, 0};
+  for (int wait_ms = 0; poll(&waits, 1, wait_ms) == 0; wait_ms = kIdleMs) {
+    if (!on_idle_()) return false;
+  }
+  return true;
 }
 
 }  // namespace relay::inspect

@@ -5,10 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -42,6 +44,10 @@ class ByteInput {
   // failed.
   absl::StatusOr<size_t> Read(std::span<uint8_t> out);
 
+  // Called where a Read finds nothing that is there already, and some times a second while it waits; false: the input
+  // ends here.
+  void set_on_idle(std::function<bool()> on_idle) { on_idle_ = std::move(on_idle); }
+
   // "stdin", or the path.
   const std::string& name() const { return name_; }
   uint64_t read_bytes() const { return read_bytes_; }
@@ -50,8 +56,12 @@ class ByteInput {
  private:
   ByteInput(std::string name, int fd);
 
+  // False: the input ends here.
+  bool WaitForBytes() const;
+
   const std::string name_;
   const int fd_;  // -1: what is peeked_ is all
+  std::function<bool()> on_idle_ = [] { return true; };
   uint64_t total_bytes_ = 0;
   uint64_t read_bytes_ = 0;
   std::string peeked_;

@@ -54,7 +54,7 @@ class CaptureSource : public Source {
       const int got = pcap_next_ex(pcap_, &header, &bytes);
       if (got == 0) continue;
       if (got != 1) {
-        if (got != PCAP_ERROR_BREAK) {
+        if (got != PCAP_ERROR_BREAK && !is_stopped_) {
           status = absl::DataLossError(absl::StrCat(input_->name(), ": ", pcap_geterr(pcap_)));
         }
         break;

@@ -173,7 +173,8 @@ absl::StatusOr<std::unique_ptr<inspect::Source>> OpenLive(const Arguments& argum
   return inspect::OpenLive(options);
 }
 
-absl::StatusOr<std::unique_ptr<inspect::Source>> OpenSource(const Arguments& arguments) {
+absl::StatusOr<std::unique_ptr<inspect::Source>> OpenSource(const Arguments& arguments,
+                                                            const std::function<bool()>& on_idle) {
   if (!arguments.listen.empty()) {
     const auto listen = net::ParseAddress(arguments.listen);
     if (!listen.ok()) return listen.status();
@@ -191,6 +192,7 @@ absl::StatusOr<std::unique_ptr<inspect::Source>> OpenSource(const Arguments& arg
   for (const std::string& path : arguments.files) {
     auto input = inspect::ByteInput::Open(path);
     if (!input.ok()) return input.status();
+    (*input)->set_on_idle(on_idle);
     if (arguments.is_hex) {
       input = BytesOfHex(**input);
       if (!input.ok()) return input.status();
@@ -351,12 +353,12 @@ int Inspect(int argc, const char* const* argv) {
   };
   // Before any other thread is there.
   const StopSignals signals(stop, [] {});
-  auto source = OpenSource(arguments);
-  if (!source.ok()) return Fail(source.status());
-  running = source->get();
   const bool is_live = arguments.files.empty() || inspect::TerminalColumns(STDOUT_FILENO) > 0;
   inspect::Output out(
       STDOUT_FILENO, is_live, [&stop] { stop(); }, ScreenOf(arguments));
+  auto source = OpenSource(arguments, [&out, &is_stopped] { return out.Flush().ok() && !is_stopped; });
+  if (!source.ok()) return Fail(source.status());
+  running = source->get();
   const std::unique_ptr<inspect::Sink> shown = MakeSink(arguments, out);
   std::optional<inspect::FilterSink> filtered;
   if (filter.has_value()) filtered.emplace(*std::move(filter), *shown);
