@@ -248,6 +248,7 @@ class Parser {
     for (const std::string_view op : kOperators) {
       if (Take(op)) return ParseValue(name, *field, op, op_at);
     }
+    if (text_.substr(at_).starts_with('=')) return Fail(at_, "equal is '=='");
     return [name](const Lookup& lookup) {
       const std::optional<std::string> value = TextIn(lookup, name);
       return value.has_value() && !value->empty() && *value != "0" && *value != "false";
@@ -268,6 +269,7 @@ class Parser {
       ++at_;
     } else {
       while (at_ < text_.size() && IsNameCharacter(text_[at_])) value += text_[at_++];
+      if (value.empty() && text_.substr(at_).starts_with('\'')) return Fail(value_at, "quotes of values are \"");
       if (value.empty()) return Fail(value_at, absl::StrCat("here a value for ", name, " was expected"));
     }
     switch (field.kind) {

@@ -117,6 +117,8 @@ TEST(Filter, KnowsAnIdByItsShortFormAndMetadataByItsKey) {
 }
 
 TEST(Filter, ErrorsPointAtTheColumn) {
+  EXPECT_THAT(ErrorOf("type=RESET"), HasSubstr("equal is '==', at column 5"));
+  EXPECT_THAT(ErrorOf("type=='RESET'"), HasSubstr("quotes of values are \", at column 7"));
   EXPECT_THAT(ErrorOf("type==RESET && chanel==\"jobs\""),
               StartsWith("--filter: no field 'chanel'; is it channel?, at column 16\n"
                          "  type==RESET && chanel==\"jobs\"\n"
