@@ -199,10 +199,7 @@ End Relay::OnJoin(Session& session, Frame frame, std::string_view& words) {
   if (!name.empty() && (!proto::CheckChannelName(name).ok() || proto::ChannelId(name) != *channel_id)) {
     return End::kChannelName;
   }
-  if (const uint32_t owner = place_.OwnerOf(*channel_id); owner != place_.core) {
-    JoinElsewhere(session, frame, owner, *client_id, *channel_id);
-    return End::kNone;
-  }
+  const uint32_t owner = place_.OwnerOf(*channel_id);
   End refusal = End::kNone;
   registry::Channel* const channel = registry_.Find(*channel_id);
   registry::Client* const live = channel == nullptr ? nullptr : channel->FindClient(*client_id);
@@ -217,6 +214,10 @@ End Relay::OnJoin(Session& session, Frame frame, std::string_view& words) {
     refusal = End::kClientLive;
   } else if (slots_of(session) >= limits_.max_clients_per_connection) {
     refusal = End::kClientLimit;
+  } else if (owner != place_.core) {
+    // Whether the client is live, or one too many, is known there.
+    JoinElsewhere(session, frame, owner, *client_id, *channel_id);
+    return End::kNone;
   } else if (live == nullptr && totals_->clients >= limits_.max_clients) {
     refusal = End::kMaxClients;
   } else if (channel == nullptr && totals_->channels >= limits_.max_channels) {

@@ -99,17 +99,6 @@ void Relay::CrossToGuests(const Session& session, Frame frame) {
 
 void Relay::JoinElsewhere(Session& session, Frame frame, uint32_t owner, const proto::Uuid& client,
                           const proto::Uuid& channel) {
-  End refusal = End::kNone;
-  if (session.is_leaving) {
-    refusal = End::kConnectionLeaving;
-  } else if (is_draining_) {
-    refusal = End::kStopping;
-  } else if (is_short_of_memory_) {
-    refusal = End::kMemory;
-  } else if (slots_of(session) >= limits_.max_clients_per_connection) {
-    refusal = End::kClientLimit;
-  }
-  if (refusal != End::kNone) return RefuseJoin(session, frame.slot(), client, refusal);
   OpenGuest(session, owner);
   session.elsewhere->slots[frame.slot()] = {owner, client, channel};
   CrossTo(owner, session, frame);

@@ -123,7 +123,6 @@ struct Elsewhere {
   };
   struct Guest {
     bool is_open = false;
-    bool is_idle = false;     // has said that nothing runs any more
     size_t untold_bytes = 0;  // that it has written, and does not know to be taken
   };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "proto/frame.h"
@@ -178,22 +179,9 @@ const server::Metrics& Cores::metrics() {
   return sum_;
 }
 
-size_t Cores::connection_count() const {
-  size_t sum = 0;
-  for (const auto& core : cores_) sum += core->connection_count();
-  return sum;
-}
-
-size_t Cores::channel_count() const {
-  size_t sum = 0;
-  for (const auto& core : cores_) sum += core->channel_count();
-  return sum;
-}
-
-size_t Cores::client_count() const {
-  size_t sum = 0;
-  for (const auto& core : cores_) sum += core->client_count();
-  return sum;
+size_t Cores::Sum(size_t (server::Relay::*count)() const) const {
+  return std::accumulate(cores_.begin(), cores_.end(), size_t{0},
+                         [count](size_t sum, const auto& core) { return sum + (*core.*count)(); });
 }
 
 std::string Cores::Check() const {

@@ -47,9 +47,9 @@ class Cores {
 
   std::optional<absl::Time> next_deadline() const;
   const server::Metrics& metrics();
-  size_t connection_count() const;
-  size_t channel_count() const;
-  size_t client_count() const;
+  size_t connection_count() const { return Sum(&server::Relay::connection_count); }
+  size_t channel_count() const { return Sum(&server::Relay::channel_count); }
+  size_t client_count() const { return Sum(&server::Relay::client_count); }
   std::string Check() const;
 
  private:
@@ -61,6 +61,7 @@ class Cores {
   };
 
   server::Relay& HomeOf(server::ConnectionId id) { return *cores_[home_[id]]; }
+  size_t Sum(size_t (server::Relay::*count)() const) const;
   // What the cores say to each other, until there is no more.
   void Carry();
   // That, and the end of a turn of each.

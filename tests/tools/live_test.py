@@ -18,6 +18,13 @@ SENDERS = 64
 BENCH_CHANNEL = "54000000-5400-0000-0400-000000000000"
 
 
+def while_it_sleeps(observer, load):
+    observer.signal(signal.SIGSTOP)
+    result = load()
+    observer.signal(signal.SIGCONT)
+    return result
+
+
 class LiveTest(RelayTest):
     relayd_flags = ("--allow-observers", "--observer-queue-bytes", "64KiB")
 
@@ -117,25 +124,13 @@ class LiveTest(RelayTest):
         return shown, told
 
     def test_of_100000_frames_an_observer_that_sleeps_is_told_what_it_lost(self):
-        def during(observer, load):
-            observer.signal(signal.SIGSTOP)
-            result = load()
-            observer.signal(signal.SIGCONT)
-            return result
-
-        shown, told = self.observed_load(self.relayd_flags, during)
+        shown, told = self.observed_load(self.relayd_flags, while_it_sleeps)
         self.assertGreater(shown, 0)
         self.assertGreater(told, 0)
 
     def test_a_capture_of_it_tells_what_was_lost_as_the_view_did(self):
-        def during(observer, load):
-            observer.signal(signal.SIGSTOP)
-            result = load()
-            observer.signal(signal.SIGCONT)
-            return result
-
         capture = self.path("lossy.pcapng")
-        shown, told = self.observed_load(self.relayd_flags, during, "--write", capture)
+        shown, told = self.observed_load(self.relayd_flags, while_it_sleeps, "--write", capture)
         again = self.relay("inspect", capture, "--json").result()
         lines = [json.loads(line) for line in again.out.splitlines()]
         self.assertEqual(sum(it["kind"] == "frame" for it in lines), shown)
