@@ -256,7 +256,9 @@ class Shown(Inspect):
         process, through = self.inspector(self.server, "--json")
         process.stdout.close()
         self.send("nobody", "--require-receiver", env={"RELAY_SERVER": through})
-        self.assertEqual(process.wait(), OK)
+        result = process.result()
+        self.assertEqual(result.code, OK)
+        self.assertIn("nobody reads stdout any more: the proxy ends", result.err)
 
 
 class Files(Inspect):
@@ -381,7 +383,13 @@ class Files(Inspect):
                 (["-", "--json", "--ascii"], USAGE, "--ascii is of text"),
                 (["-", "--requests", "--summary"], USAGE, "one of them"),
                 (["-", "--timeline", "12345678"], FAILED_PRECONDITION, "no request 12345678"),
-                (["-", "--time", "never"], USAGE, "--time")):
+                (["-", "--time", "never"], USAGE, "--time"),
+                (["-", "--snap-bytes", "9"], USAGE, "--snap-bytes is of what --live mirrors"),
+                (["-", "--dump-bytes", "9"], USAGE, "--dump-bytes is of what -v shows"),
+                ([self.file("a.gz", b"\x1f\x8b\x08")], INVALID_ARGUMENT, "a.gz: it is compressed with gzip: relay "
+                 "inspect reads what gzip -dc writes"),
+                ([self.file("a", self.HELLO), self.file("b.pcap", bytes.fromhex("d4c3b2a1"))], INVALID_ARGUMENT,
+                 "b.pcap: it is a capture, of which one is read")):
             result = self.inspect(*arguments, stdin=b"what?")
             self.assertEqual(result.code, code, (arguments, result))
             self.assertIn(words, result.err, arguments)

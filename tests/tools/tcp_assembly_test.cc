@@ -144,6 +144,27 @@ TEST_F(AssemblyTest, AHoleThatWasNotReadIsWaitedForLonger) {
   EXPECT_TRUE(recorder_.only().to_server.ends_with("[gap 76]behind"));
 }
 
+// Who watches a capture as it is written does not wait for 256 packets of a quiet connection.
+TEST_F(AssemblyTest, AHoleIsAGapAfterSoMuchTimeToo) {
+  for (const bool was_read : {true, false}) {
+    Recorder recorder;
+    TcpAssembly assembly(recorder);
+    Wire wire;
+    for (const Segment& segment : wire.Handshake()) assembly.Take(segment);
+    assembly.Take(wire.Make(Direction::kToServer, 0, proto::kPreface));
+    Segment behind = wire.Make(Direction::kToServer, 18, "behind");
+    assembly.Take(behind);
+    if (was_read) wire.set_acked(24, 0);
+    const absl::Duration bound = was_read ? TcpAssembly::kReorderTime : TcpAssembly::kPatienceTime;
+    for (const bool is_over : {false, true}) {
+      Segment other = wire.Make(Direction::kToClient, 0, "");
+      other.at = behind.at + bound - absl::Nanoseconds(is_over ? 0 : 1);
+      assembly.Take(other);
+      EXPECT_EQ(recorder.only().to_server, std::string(proto::kPreface) + (is_over ? "[gap 10]behind" : ""));
+    }
+  }
+}
+
 TEST_F(AssemblyTest, AHoleHoldsWhatComesAfterItOnAnyConnectionAndAGapStandsInItsPlace) {
   Wire second(50001);
   const auto pass = [this](Wire& wire, Direction direction, uint32_t offset, std::string_view text, int64_t at) {

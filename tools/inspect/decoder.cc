@@ -49,8 +49,9 @@ struct Decoder::Open {
   Open(Decoder& decoder, const Opening& opening)
       : state(
             opening, decoder.history_, decoder.names_,
-            [&decoder](const proto::Uuid& channel, const proto::Uuid& request, Side side, bool has_left) {
-              decoder.exchanges_.OnAbandoned(channel, request, side, has_left, decoder.last_at_);
+            [&decoder, at = opening.connection](const proto::Uuid& channel, const proto::Uuid& request, Side side,
+                                                bool has_left) {
+              decoder.exchanges_.OnAbandoned(at, channel, request, side, has_left, decoder.last_at_);
             },
             [&decoder](const proto::Uuid& channel, const proto::Uuid& request) {
               decoder.exchanges_.OnMissed(channel, request);

@@ -13,12 +13,12 @@ using Kind = FieldKind;
 
 constexpr std::array kAll = {
     FieldInfo{"time", Kind::kTime},
-    FieldInfo{"request", Kind::kText},
+    FieldInfo{"request", Kind::kId},
     FieldInfo{"channel", Kind::kText},
-    FieldInfo{"channel_id", Kind::kText},
+    FieldInfo{"channel_id", Kind::kId},
     FieldInfo{"method", Kind::kText},
-    FieldInfo{"sender", Kind::kText},
-    FieldInfo{"receiver", Kind::kText},
+    FieldInfo{"sender", Kind::kId},
+    FieldInfo{"receiver", Kind::kId},
     FieldInfo{"attempt", Kind::kNumber, nullptr, UINT16_MAX},
     FieldInfo{"queue_wait_us", Kind::kNumber},
     FieldInfo{"first_byte_us", Kind::kNumber},

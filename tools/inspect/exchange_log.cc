@@ -73,11 +73,13 @@ void ExchangeLog::OnFrame(const SeenFrame& frame) {
     EndHold(*known);  // the id again
     known = nullptr;
   }
+  if (known != nullptr && IsSecondLeg(*known, frame)) return;
   const bool may_enter = frame.begins || (!frame.in_order && frame.rule == Rule::kNone);
   if (!may_enter && known == nullptr) return LeaveOut(frame);
   Live& exchange = known != nullptr ? *known : Enter(frame);
   if (exchange.channel == proto::kNilUuid) exchange.channel = frame.channel;
   if (exchange.channel_name.empty()) exchange.channel_name = frame.channel_name;
+  (frame.side == Side::kSender ? exchange.sender_at : exchange.receiver_at) = frame.connection;
   if (frame.rule != Rule::kNone) ++exchange.broken_rules;
   if (frame.begins) Begin(exchange, frame);
   if (frame.is_live) Count(exchange, frame);
@@ -140,6 +142,14 @@ ExchangeLog::Live& ExchangeLog::Enter(const SeenFrame& frame) {
   entry->in_order = frame.in_order;
   if (frame.side == Side::kReceiver) entry->receiver = frame.client;
   return *entry;
+}
+
+bool ExchangeLog::IsSecondLeg(const Live& exchange, const SeenFrame& frame) {
+  const ConnectionId seen_at = frame.side == Side::kSender ? exchange.sender_at : exchange.receiver_at;
+  if (seen_at == 0 || seen_at == frame.connection) return false;
+  const bool is_next_attempt = frame.begins && frame.side == Side::kReceiver &&
+                               (!exchange.is_held || (HasBlock(frame) && frame.content->attempt != exchange.attempt));
+  return !is_next_attempt;
 }
 
 void ExchangeLog::Begin(Live& exchange, const SeenFrame& frame) {
@@ -217,12 +227,13 @@ void ExchangeLog::NoteCredit(Exchange::Stream& stream, const SeenFrame& frame) {
   }
 }
 
-void ExchangeLog::OnAbandoned(const proto::Uuid& channel, const proto::Uuid& request, Side side, bool has_left,
-                              absl::Time at) {
+void ExchangeLog::OnAbandoned(ConnectionId connection, const proto::Uuid& channel, const proto::Uuid& request,
+                              Side side, bool has_left, absl::Time at) {
   Live* const found = Find(channel, request);
   if (found == nullptr) return;
   Live& exchange = *found;
   if (!exchange.end.empty()) return;
+  if ((side == Side::kSender ? exchange.sender_at : exchange.receiver_at) != connection) return;
   if (side == Side::kReceiver && exchange.sender_seen) {
     if (has_left) EndAttempt(exchange, Attempt::End::kLost, at);
     return EndHold(exchange);

@@ -27,7 +27,8 @@ class ExchangeLog {
   // That of a live exchange, as far as either of its sides has said it; else nil.
   proto::Uuid ChannelOf(const proto::Uuid& request) const;
   // A side has gone without a frame that ends the exchange; `has_left` where the trace says that it went.
-  void OnAbandoned(const proto::Uuid& channel, const proto::Uuid& request, Side side, bool has_left, absl::Time at);
+  void OnAbandoned(ConnectionId connection, const proto::Uuid& channel, const proto::Uuid& request, Side side,
+                   bool has_left, absl::Time at);
   // Frames of it may be missing.
   void OnMissed(const proto::Uuid& channel, const proto::Uuid& request);
   // What is still live is told as open. Where the directions are not in order all is told here: until then another end
@@ -38,6 +39,8 @@ class ExchangeLog {
 
  private:
   struct Live : Exchange {
+    ConnectionId sender_at = 0;                // 0: not known
+    ConnectionId receiver_at = 0;              // of the attempt
     bool is_held = false;                      // by a receiver
     std::optional<v1::Status> told_receiver;   // in the server's RESET, which is of the whole exchange
     std::optional<absl::Time> sender_gone_at;  // without an end
@@ -47,6 +50,9 @@ class ExchangeLog {
   // A nil channel, where a side joined before the trace began, is any. Null where there is none.
   Live* Find(const proto::Uuid& channel, const proto::Uuid& request) const;
   Live& Enter(const SeenFrame& frame);
+  // Whether the frame passes here for a second time: both sides of a proxy are in the trace, and its side has been seen
+  // on another connection.
+  static bool IsSecondLeg(const Live& exchange, const SeenFrame& frame);
   static void Begin(Live& exchange, const SeenFrame& frame);
   static void Count(Exchange& exchange, const SeenFrame& frame);
   static void NoteCredit(Exchange::Stream& stream, const SeenFrame& frame);

@@ -33,6 +33,7 @@ std::optional<Value> FieldOf(const SeenFrame& frame, std::string_view name);
 
 enum class FieldKind : uint8_t {
   kText,
+  kId,  // a UUID
   kTime,
   kNumber,
   kBool,       // false where it is left out

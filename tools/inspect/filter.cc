@@ -116,8 +116,18 @@ std::optional<uint64_t> ParseNumber(std::string_view text) {
   return number * factor;
 }
 
+// As ids are shown, whole or in short.
+bool IsId(std::string_view value) {
+  if (value.size() == 8) return value.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+  const std::optional<proto::Uuid> id = proto::ParseUuid(value);
+  return id.has_value() && proto::ToString(*id) == value;
+}
+
 // What is wrong with a value that the field never has; empty where nothing is.
 std::string FaultOf(const FieldInfo& field, const std::string& value) {
+  if (field.kind == FieldKind::kId && !IsId(value)) {
+    return absl::StrCat(std::string(field.name), " is an id: a UUID, or the 8 digits that are shown of it");
+  }
   if (field.values == nullptr || value.starts_with("type ") || value.starts_with("code ")) return "";
   const std::vector<std::string> values = field.values();
   if (std::find(values.begin(), values.end(), value) != values.end()) return "";
@@ -287,6 +297,7 @@ class Parser {
       case FieldKind::kTime:
         return TimeTest(name, op, value, op_at, value_at);
       case FieldKind::kText:
+      case FieldKind::kId:
       case FieldKind::kMetadata:
         break;
     }

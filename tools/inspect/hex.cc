@@ -1,6 +1,7 @@
 #include "tools/inspect/hex.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <charconv>
 #include <cstdint>
@@ -39,7 +40,8 @@ struct Line {
   size_t number = 0;
   std::string offset;  // its digits, or empty
   std::string bytes;
-  bool is_repeat = false;  // '*': the line before it again, up to the next offset
+  std::string_view beside;  // what stands behind them
+  bool is_repeat = false;   // '*': the line before it again, up to the next offset
 };
 
 absl::Status Wrong(const Line& line, std::string_view word, std::string_view what) {
@@ -64,7 +66,11 @@ absl::StatusOr<Line> ReadLine(std::string_view text, size_t number, bool is_belo
   for (bool is_first = true;; is_first = false) {
     size_t blanks = 0;
     const std::string_view word = TakeWord(text, blanks);
-    if (word.empty() || word[0] == '|') return line;
+    const std::string_view from_here(word.data(), word.size() + text.size());
+    if (word.empty() || word[0] == '|') {
+      line.beside = from_here.substr(word.empty() ? 0 : 1);
+      return line;
+    }
     if (is_first && word == "*") {
       line.is_repeat = true;
       return line;
@@ -76,13 +82,51 @@ absl::StatusOr<Line> ReadLine(std::string_view text, size_t number, bool is_belo
     // Behind a whole row, or a wide space, comes the same as text. Some leave a little more room behind 8 bytes.
     const bool has_row = !line.offset.empty() && !line.bytes.empty();
     const bool is_wide = blanks >= (line.bytes.size() == 8 ? 3 : 2);
-    if (has_row && (line.bytes.size() == 16 || is_wide)) return line;
+    if (has_row && (line.bytes.size() == 16 || is_wide || ((!IsHex(word) || word.size() % 2 != 0) && blanks >= 2))) {
+      line.beside = from_here;
+      return line;
+    }
     if (!IsHex(word) || word.size() % 2 != 0) {
-      if (has_row && blanks >= 2) return line;
       return Wrong(line, word, "is no bytes in hexadecimal digits, two for each");
     }
     line.bytes += absl::HexStringToBytes({word.data(), word.size()});
   }
+}
+
+// Whether the text beside is that of the bytes only where each group of so many is turned round.
+bool IsTurned(const Line& line) {
+  const auto shown = [&line](size_t i) {
+    const auto byte = static_cast<unsigned char>(line.bytes[i]);
+    return byte >= 0x20 && byte < 0x7f ? line.bytes[i] : '.';
+  };
+  const size_t size = line.bytes.size();
+  if (line.beside.size() < size) return false;
+  const auto is_beside = [&](size_t group) {
+    for (size_t i = 0; i < size; ++i) {
+      if (line.beside[i] != shown(i - i % group + (group - 1 - i % group))) return false;
+    }
+    return true;
+  };
+  const std::array<size_t, 3> groups = {2, 4, 8};
+  return !is_beside(1) &&
+         std::any_of(groups.begin(), groups.end(), [&](size_t group) { return size % group == 0 && is_beside(group); });
+}
+
+// An offset that stands inside of the line before it, though the lines go on: the digits are none of bytes.
+absl::Status CheckOffsets(const std::vector<Line>& lines) {
+  uint64_t before = 0;
+  uint64_t next = 0;
+  for (const Line& line : lines) {
+    if (uint64_t at = 0; !line.offset.empty() && ParseDigits(line.offset, 16, at)) {
+      if (at > before && at < next) {
+        return Wrong(line, line.offset,
+                     "is an offset inside of the line before: are these hexadecimal digits of bytes?");
+      }
+      before = next = at;
+    }
+    next += line.bytes.size();
+  }
+  return absl::OkStatus();
 }
 
 // How many lines stand right behind the one before them, where offsets are counted so. Nothing where one stands inside
@@ -138,12 +182,19 @@ absl::StatusOr<HexDump> ParseHexDump(std::string_view text) {
     text.remove_prefix(std::min(text.size(), row.size() + 1));
     absl::StatusOr<Line> line = ReadLine(row, number, has_offsets);
     if (!line.ok()) return line.status();
+    if (IsTurned(*line)) {
+      return Wrong(*line, line->beside.substr(0, line->bytes.size()),
+                   "stands beside other bytes: these are turned round, as xxd -e writes them; without -e they are not");
+    }
     has_offsets = has_offsets || !line->offset.empty();
     if (line->is_repeat || !line->offset.empty() || !line->bytes.empty()) lines.push_back(*std::move(line));
   }
   HexDump dump;
   std::string& bytes = dump.bytes;
   const std::optional<int> base = BaseOf(lines);
+  if (!base.has_value()) {
+    if (absl::Status status = CheckOffsets(lines); !status.ok()) return status;
+  }
   std::optional<uint64_t> begin;  // as if nothing were missing
   for (size_t i = 0; i < lines.size(); ++i) {
     uint64_t at = 0;

@@ -1,5 +1,7 @@
 #include "tools/inspect/json_sink.h"
 
+#include <algorithm>
+
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "proto/utf8.h"
@@ -39,6 +41,12 @@ std::string JsonMetadata(const Metadata& metadata) {
   return json + "]";
 }
 
+// How many bytes it begins with that stand for themselves.
+size_t PlainBytes(std::string_view text) {
+  const auto is_plain = [](char c) { return c >= ' ' && c <= '~' && c != '"' && c != '\\'; };
+  return static_cast<size_t>(std::find_if_not(text.begin(), text.end(), is_plain) - text.begin());
+}
+
 // Of one character, of three bytes at the most.
 uint32_t CodePoint(std::string_view character) {
   uint32_t point = static_cast<unsigned char>(character[0]) & (0x7f >> (character.size() - 1));
@@ -50,7 +58,11 @@ uint32_t CodePoint(std::string_view character) {
 
 std::string JsonString(std::string_view text) {
   std::string json = "\"";
-  while (!text.empty()) {
+  while (true) {
+    const size_t plain = PlainBytes(text);
+    json += text.substr(0, plain);
+    text.remove_prefix(plain);
+    if (text.empty()) break;
     const size_t length = proto::CharacterBytes(text);
     const std::string_view character = text.substr(0, length == 0 ? 1 : length);
     text.remove_prefix(character.size());

@@ -23,7 +23,7 @@ constexpr std::array<RuleInfo, kRuleCount> kRules = {{
     {"client_frame", "HELLO, JOIN and OBSERVE are the client's to send", kBytes},
     {"observer_role", "an observer, and nobody else, sends OBSERVE; it joins no client", "Observers"},
     {"bad_version", "the version of HELLO is 1", kBytes},
-    {"bad_header", "", kBytes},
+    {"bad_header", "what stands here is no header", kBytes},
     {"payload_too_large", "a payload has at most max_payload_bytes", kBytes},
     {"hello_too_large", "HELLO has at most 4,072 bytes", kBytes},
     {"payload_before_welcome", "until WELCOME has come, a client counts on 64 KiB of payload", kBytes},

@@ -22,7 +22,7 @@ enum class Rule : uint8_t {
   kClientFrame,
   kObserverRole,
   kBadVersion,
-  kBadHeader,  // the words are those of proto::RuleOf
+  kBadHeader,  // of a frame, the words are those of proto::RuleOf
   kPayloadTooLarge,
   kHelloTooLarge,
   kPayloadBeforeWelcome,

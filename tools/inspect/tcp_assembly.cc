@@ -45,7 +45,8 @@ void TcpAssembly::Take(const Segment& segment) {
   while (!line_.empty()) {
     const Waiting& first = line_.front();
     const bool was_read = first.connection->halves[first.from].acknowledged >= first.event.position;
-    const bool is_old = packets_ - first.packet >= (was_read ? kReorderPackets : kPatiencePackets);
+    const bool is_old = packets_ - first.packet >= (was_read ? kReorderPackets : kPatiencePackets) ||
+                        now_ - first.at >= (was_read ? kReorderTime : kPatienceTime);
     if (!is_old && held_bytes_ <= kMostHeldBytesInAll) break;
     GiveUpFirstHole();
   }

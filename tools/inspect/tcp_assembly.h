@@ -2,11 +2,11 @@
 // what is missing.
 //
 // A hole is what was not seen before something that was, or that the other side has acknowledged. It is waited for,
-// since segments pass each other and are sent again, but not for ever: once it was acknowledged and so many packets
-// have passed, or too much is held behind it, it is a gap. Until then all that came after it is held, of every
-// connection, and told in the order of the packets: what one side says is judged by what the other has said before.
-// Memory is bounded whatever the capture says. Connections that are not relay's are told apart by their first bytes.
-// All are numbered from 1 in the order of their first packets, as Wireshark's tcp.stream from 0.
+// since segments pass each other and are sent again, but not for ever: once it was acknowledged, and so many packets or
+// so much time have passed, or too much is held behind it, it is a gap. Until then all that came after it is held, of
+// every connection, and told in the order of the packets: what one side says is judged by what the other has said
+// before. Memory is bounded whatever the capture says. Connections that are not relay's are told apart by their first
+// bytes. All are numbered from 1 in the order of their first packets, as Wireshark's tcp.stream from 0.
 
 #ifndef RELAY_TOOLS_INSPECT_TCP_ASSEMBLY_H_
 #define RELAY_TOOLS_INSPECT_TCP_ASSEMBLY_H_
@@ -36,6 +36,8 @@ class TcpAssembly {
   static constexpr size_t kMostConnections = 16384;                // that are followed at once, as relayd's
   static constexpr uint64_t kReorderPackets = 256;  // how late a segment may be, once it was acknowledged; or else
   static constexpr uint64_t kPatiencePackets = 16384;
+  static constexpr absl::Duration kReorderTime = absl::Seconds(1);  // the same, in the capture's time
+  static constexpr absl::Duration kPatienceTime = absl::Seconds(60);
 
   // `tap` outlives it.
   explicit TcpAssembly(Tap& tap) : tap_(tap) {}

@@ -194,7 +194,6 @@ void TextSink::OnDamage(const Place& place, const Damage& damage) {
                     damage.limit_bytes > 0 ? absl::StrCat("is ", damage.limit_bytes) : "no WELCOME has told",
                     "; this header says ", damage.said_bytes);
   }
-  if (damage.rule == Rule::kBadHeader) words = "what stands here is no header";
   PrintBelow(absl::StrCat(words, " (PROTOCOL.md, \"", std::string(info.section), "\")"), true);
   PrintDump(damage.around_offset, damage.around, damage.offset);
 }

@@ -117,12 +117,12 @@ struct Arguments {
   std::string channel;
   std::string client;
   std::string request;
-  uint32_t snap_bytes = 256;
+  std::optional<uint32_t> snap_bytes;
   std::string write;
   std::string times = "relative";
   std::string colour = "auto";
   size_t width = 0;
-  size_t dump_bytes = 256;
+  std::optional<size_t> dump_bytes;
   bool is_verbose = false;
   bool is_strict = false;
   bool resyncs = false;
@@ -136,6 +136,7 @@ struct Arguments {
 };
 
 constexpr size_t kMostHexBytes = size_t{64} << 20;
+constexpr size_t kMagicBytes = std::max<size_t>(inspect::kCaptureMagicBytes, 6);
 
 bool ShowsExchanges(const Arguments& arguments) {
   return arguments.shows_requests || arguments.shows_summary || !arguments.timeline.empty();
@@ -154,12 +155,22 @@ absl::StatusOr<std::unique_ptr<inspect::ByteInput>> BytesOfHex(inspect::ByteInpu
   return inspect::ByteInput::OfBytes(input.name(), std::move(dump->bytes), std::move(dump->holes));
 }
 
+// "" where they are not.
+std::string CompressedBy(std::string_view first_bytes) {
+  using namespace std::string_view_literals;
+  for (const auto& [name, magic] : {std::pair("gzip", "\x1f\x8b"sv), std::pair("zstd", "\x28\xb5\x2f\xfd"sv),
+                                    std::pair("xz", "\xfd\x37zXZ\0"sv), std::pair("bzip2", "BZh"sv)}) {
+    if (first_bytes.starts_with(magic)) return name;
+  }
+  return "";
+}
+
 absl::StatusOr<std::unique_ptr<inspect::Source>> OpenLive(const Arguments& arguments) {
   inspect::LiveOptions options;
   const auto server = net::ParseAddress(arguments.live);
   if (!server.ok()) return server.status();
   options.server = *server;
-  options.snap_bytes = arguments.snap_bytes;
+  options.snap_bytes = arguments.snap_bytes.value_or(options.snap_bytes);
   if (!arguments.channel.empty()) {
     if (const absl::Status name = proto::CheckChannelName(arguments.channel); !name.ok()) return name;
     options.channel = proto::ChannelId(arguments.channel);
@@ -199,14 +210,21 @@ absl::StatusOr<std::unique_ptr<inspect::Source>> OpenSource(const Arguments& arg
     }
     inputs.push_back(*std::move(input));
   }
-  if (inputs.size() == 1) {
-    const auto first_bytes = inputs[0]->Peek(inspect::kCaptureMagicBytes);
+  for (std::unique_ptr<inspect::ByteInput>& input : inputs) {
+    const auto first_bytes = input->Peek(kMagicBytes);
     if (!first_bytes.ok()) return first_bytes.status();
-    if (inspect::IsCapture(*first_bytes)) {
-      return inspect::OpenCapture(std::move(inputs[0]), [](uint64_t connections) {
-        PrintError("relay inspect: " + std::to_string(connections) + " TCP connections that are not relay's\n");
-      });
+    if (const std::string how = CompressedBy(*first_bytes); !how.empty()) {
+      return absl::InvalidArgumentError(input->name() + ": it is compressed with " + how +
+                                        ": relay inspect reads what " + how + " -dc writes, and '-' is stdin");
     }
+    if (!inspect::IsCapture(*first_bytes)) continue;
+    if (inputs.size() > 1) {
+      return absl::InvalidArgumentError(input->name() +
+                                        ": it is a capture, of which one is read; mergecap makes one of two");
+    }
+    return inspect::OpenCapture(std::move(input), [](uint64_t connections) {
+      PrintError("relay inspect: " + std::to_string(connections) + " TCP connections that are not relay's\n");
+    });
   }
   // Who sees frames sees it beside them.
   if (ShowsExchanges(arguments) || arguments.is_strict) {
@@ -225,7 +243,7 @@ inspect::TextOptions LooksOf(const Arguments& arguments) {
   options.width = std::max(options.width, inspect::TextOptions::kLeastWidth);
   options.wraps_lines = columns > 0 || arguments.width > 0;
   options.is_verbose = arguments.is_verbose;
-  options.dump_bytes = arguments.dump_bytes;
+  options.dump_bytes = arguments.dump_bytes.value_or(options.dump_bytes);
   if (arguments.times == "delta") options.times = inspect::TextOptions::Times::kDelta;
   if (arguments.times == "clock") options.times = inspect::TextOptions::Times::kClock;
   const char* const no_colour = std::getenv("NO_COLOR");
@@ -282,6 +300,8 @@ std::string WhatDoesNotFit(const Arguments& arguments) {
   if (sources == 0) return "where do frames come from: a FILE, --live, or --listen and --to?";
   const bool is_of_live = !arguments.channel.empty() || !arguments.client.empty() || !arguments.request.empty();
   if (is_of_live && arguments.live.empty()) return "--channel, --client and --request go with --live; see --filter";
+  if (arguments.snap_bytes.has_value() && arguments.live.empty()) return "--snap-bytes is of what --live mirrors";
+  if (arguments.dump_bytes.has_value() && !arguments.is_verbose) return "--dump-bytes is of what -v shows";
   if (arguments.is_hex && arguments.files.empty()) return "--hex is how a FILE is read";
   const int views = static_cast<int>(arguments.shows_requests) + static_cast<int>(arguments.shows_summary) +
                     static_cast<int>(!arguments.timeline.empty());
@@ -354,8 +374,10 @@ int Inspect(int argc, const char* const* argv) {
   // Before any other thread is there.
   const StopSignals signals(stop, [] {});
   const bool is_live = arguments.files.empty() || inspect::TerminalColumns(STDOUT_FILENO) > 0;
-  inspect::Output out(
-      STDOUT_FILENO, is_live, [&stop] { stop(); }, ScreenOf(arguments));
+  const auto on_closed = [&stop, is_proxy = !arguments.listen.empty()] {
+    if (stop() && is_proxy) PrintError("relay inspect: nobody reads stdout any more: the proxy ends\n");
+  };
+  inspect::Output out(STDOUT_FILENO, is_live, on_closed, ScreenOf(arguments));
   auto source = OpenSource(arguments, [&out, &is_stopped] { return out.Flush().ok() && !is_stopped; });
   if (!source.ok()) return Fail(source.status());
   running = source->get();

@@ -271,6 +271,38 @@ TEST(Connection, PutsTheSidesOfARequestTogetherWhicheverJoinedUnseen) {
   }
 }
 
+// Both sides of a proxy are in the trace, so every frame is, twice.
+TEST(Connection, CountsWhatPassesAProxyOnce) {
+  Told told;
+  told.Open(2);
+  const auto up = [&told](const std::string& bytes) {
+    for (const ConnectionId leg : {1, 2}) told.Return(leg), told.Up(bytes);
+  };
+  const auto down = [&told](const std::string& bytes) {
+    for (const ConnectionId leg : {2, 1}) told.Return(leg), told.Down(bytes);
+  };
+  up(std::string(proto::kPreface) + server::HelloFrame() + JoinFrame(1, Id(1), "jobs") + JoinFrame(2, Id(2), "jobs"));
+  down(WelcomeFrame());
+  up(ReceiveFrame(2) + StartFrame(kReq, 1, Id(5), {.flags = flag::kFin, .body = "abc"}));
+  down(HandedOn(kReq, 2, Id(5), "abc", flag::kFin));
+  up(StartFrame(kRes, 2, Id(5), {.flags = flag::kFin, .body = "answer"}));
+  down(HandedOn(kRes, 1, Id(5), "answer", flag::kFin));
+  up(StartFrame(kReq, 1, Id(6)));
+  told.Return(2);
+  told.Close(Direction::kToServer);
+  EXPECT_EQ(told.exchanges().size(), 1u) << "that of the client's own connection is still open";
+  told.EndAll();
+  EXPECT_TRUE(told.totals().is_clean());
+  EXPECT_EQ(told.totals().left_out_exchanges, 0u);
+  ASSERT_EQ(told.exchanges().size(), 2u);
+  const Exchange& exchange = told.exchanges()[0];
+  EXPECT_EQ(exchange.end, "completed");
+  EXPECT_EQ(exchange.request_stream.body_bytes, 3u);
+  EXPECT_EQ(exchange.response_stream.body_bytes, 6u);
+  EXPECT_EQ(exchange.attempts.size(), 1u);
+  EXPECT_EQ(told.exchanges()[1].end, "open");
+}
+
 // What ended an exchange is what the trace says, and nothing else.
 class GoneSenderTest : public ConnectionTest {
  protected:

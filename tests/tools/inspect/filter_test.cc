@@ -99,6 +99,10 @@ TEST(Filter, RefusesValuesThatNoFieldHas) {
   EXPECT_THAT(ErrorOf("end!=done", Filter::Shown::kExchanges), HasSubstr("no end 'done', at column 6"));
   EXPECT_THAT(ErrorOf("slot==65536"), HasSubstr("slot is at most 65535, at column 7"));
   EXPECT_THAT(ErrorOf("type_number>255K"), HasSubstr("type_number is at most 255, at column 13"));
+  EXPECT_THAT(ErrorOf("type==END || request==zz"), HasSubstr("request is an id: a UUID, or the 8 digits that are shown "
+                                                             "of it, at column 23"));
+  EXPECT_THAT(ErrorOf("sender!=\"\"", Filter::Shown::kExchanges), HasSubstr("sender is an id"));
+  EXPECT_EQ(ErrorOf("client==0123abcd && request~zz"), "");
   EXPECT_EQ(ErrorOf("slot==65535 || flags==\"REQUEST|FIN\" || flags==\"\""), "");
   EXPECT_EQ(ErrorOf("end==open || end==reset || end==completed", Filter::Shown::kExchanges), "");
   // What a later version may have.

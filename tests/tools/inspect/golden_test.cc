@@ -11,9 +11,12 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <span>
 #include <sstream>
 #include <string>
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "server/ends.h"
 #include "session.h"
 #include "shown.h"
@@ -33,6 +36,7 @@ std::string ReadFile(const std::string& path) {
 }
 
 void ExpectGolden(const std::string& name, const std::string& shown) {
+  ASSERT_FALSE(shown.empty());
   const std::string path = std::string(GOLDEN_DIR) + "/" + name;
   if (std::getenv("RELAY_WRITE_GOLDEN") != nullptr) std::ofstream(path, std::ios::binary) << shown;
   std::istringstream want(ReadFile(path));
@@ -71,6 +75,31 @@ std::string Timeline(Screen screen, const std::function<void(Tap&)>& tell) {
 
 std::string Json() {
   return Shown([](Output& out) { return std::make_unique<JsonSink>(JsonSink::Options{}, out); }, TellSession);
+}
+
+// The bytes of each frame: what writer and reader would change together is seen here.
+class WireSink : public Sink {
+ public:
+  explicit WireSink(Output& out) : out_(out) {}
+
+  void OnFrame(const SeenFrame& frame) override {
+    constexpr size_t kMostBytes = 256;
+    const auto hex = [](std::span<const uint8_t> bytes) {
+      return absl::BytesToHexString({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    };
+    const size_t shown = std::min(kMostBytes, frame.payload.size());
+    out_.Write(absl::StrCat(frame.connection, frame.direction == Direction::kToServer ? " > " : " < ",
+                            hex(frame.header.bytes().first(proto::kHeaderBytes)), " ", hex(frame.payload.first(shown)),
+                            "\n"));
+  }
+  absl::Status Finish() override { return out_.Flush(); }
+
+ private:
+  Output& out_;
+};
+
+TEST(Golden, FramesOnTheWire) {
+  ExpectGolden("wire.txt", Shown([](Output& out) { return std::make_unique<WireSink>(out); }, TellSession));
 }
 
 TEST(Golden, FramesIn100Columns) { ExpectGolden("frames_100.txt", ShownIn<TextSink>(Wide(100), TellSession)); }

@@ -86,6 +86,21 @@ TEST(Hex, TellsOfLinesThatAreMissing) {
   EXPECT_EQ(ParseHexDump("00000000 " + row + "*\n00000040" + row + "00000060" + row)->bytes.size(), 64 + 16 + 16);
 }
 
+// What looks like bytes and is none.
+TEST(Hex, RefusesBitsAndBytesThatAreTurnedRound) {
+  const auto fault = [](std::string_view text) { return std::string(ParseHexDump(text).status().message()); };
+  EXPECT_EQ(fault("00000000: 01010010 01000101 01001100 01000001 01011001 00101111  RELAY/\n"
+                  "00000006: 00110001 00001010                                      1.\n"),
+            "--hex: line 2: '00000006' is an offset inside of the line before: are these hexadecimal digits of bytes?");
+  EXPECT_EQ(
+      fault("00000000: 414c4552 0a312f59 00000000 00000000  RELAY/1.........\n"),
+      "--hex: line 1: 'RELAY/1.........' stands beside other bytes: these are turned round, as xxd -e writes them; "
+      "without -e they are not");
+  EXPECT_EQ(fault("00000000: 4552 414c 2f59 0a31 0000 0000 0000 0000  RELAY/1.........\n").substr(0, 24),
+            "--hex: line 1: 'RELAY/1.");
+  EXPECT_EQ(Bytes("00000000: 52454c41 592f310a  RELAY/1.\n"), "RELAY/1\n");
+}
+
 TEST(Hex, SaysWhereItCannotBeRead) {
   const auto bytes = ParseHexDump("52 45\n52 4x\n");
   ASSERT_FALSE(bytes.ok());

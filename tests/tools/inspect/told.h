@@ -15,27 +15,33 @@
 
 namespace relay::inspect {
 
-// One connection, both directions, in order. Thread-compatible.
+// One connection, both directions, in order, until another one is opened. Thread-compatible.
 class Told : public Sink {
  public:
   explicit Told(bool resync = false, bool from_start = true, bool in_order = true) : decoder_(*this, resync) {
+    Open(1, from_start, in_order);
+  }
+
+  // What follows is of this connection.
+  void Open(ConnectionId connection, bool from_start = true, bool in_order = true) {
     Opening opening;
-    opening.connection = 1;
+    opening.connection = connection_ = connection;
     opening.from_start = from_start;
     opening.in_order = in_order;
     opening.at = at_;
     decoder_.OnOpen(opening);
   }
+  void Return(ConnectionId connection) { connection_ = connection; }
 
   void Up(std::string_view bytes) { Tell(Direction::kToServer, bytes); }
   void Down(std::string_view bytes) { Tell(Direction::kToClient, bytes); }
-  void Gap(Direction direction, uint64_t bytes) { decoder_.OnGap(1, direction, at_, bytes); }
+  void Gap(Direction direction, uint64_t bytes) { decoder_.OnGap(connection_, direction, at_, bytes); }
   // A frame of which no more than the header was captured.
   void Cut(Direction direction, std::string_view frame) {
     Tell(direction, frame.substr(0, proto::kHeaderBytes));
     Gap(direction, frame.size() - proto::kHeaderBytes);
   }
-  void Close(Direction direction) { decoder_.OnClose(1, direction, at_); }
+  void Close(Direction direction) { decoder_.OnClose(connection_, direction, at_); }
   void EndAll() { EXPECT_TRUE(decoder_.Finish().ok()); }
   void Lose(uint64_t frames) { decoder_.OnLost(frames, at_); }
 
@@ -71,9 +77,10 @@ class Told : public Sink {
   void Tell(Direction direction, std::string_view bytes) {
     at_ += absl::Milliseconds(1);
     const auto* const data = reinterpret_cast<const uint8_t*>(bytes.data());
-    decoder_.OnBytes({1, direction, at_, std::span(data, bytes.size())});
+    decoder_.OnBytes({connection_, direction, at_, std::span(data, bytes.size())});
   }
 
+  ConnectionId connection_ = 1;
   absl::Time at_ = absl::UnixEpoch() + absl::Hours(1);
   std::vector<std::string> words_;
   Credit credit_;
