@@ -38,11 +38,6 @@ StatusOr<OperationSpec> MakeSend(std::string_view name, const SendOptions& optio
   return spec;
 }
 
-StatusOr<Reply> MakeReply(Operation& operation) {
-  if (Status status = operation.status(); !status.ok()) return status;
-  return Reply{operation.TakeBody(), operation.response(), operation.trailing_metadata()};
-}
-
 }  // namespace
 
 Client::Client(std::shared_ptr<Connection> connection, std::string_view channel, ClientOptions options) {
@@ -75,7 +70,7 @@ StatusOr<Reply> Client::Send(std::string_view body, const SendOptions& options) 
   operation->Finish(std::string(body)).ok();  // a new operation takes it
   handle_->link().Submit(operation);
   if (Status status = operation->WaitEnd(); !status.ok()) return status;
-  return MakeReply(*operation);
+  return operation->TakeReply();
 }
 
 StatusOr<Exchange> Client::Start(const SendOptions& options) {
@@ -106,8 +101,9 @@ void Client::SendAsync(std::string body, const SendOptions& options, std::functi
   auto spec = MakeSend("SendAsync", options);
   if (!spec.ok()) return done(spec.status());
   spec->collect_bytes = options.max_reply_bytes;
-  const auto operation = std::make_shared<Operation>(
-      *std::move(spec), handle_->participant(), [done = std::move(done)](Operation& ended) { done(MakeReply(ended)); });
+  const auto operation =
+      std::make_shared<Operation>(*std::move(spec), handle_->participant(),
+                                  [done = std::move(done)](Operation& ended) { done(ended.TakeReply()); });
   operation->Finish(std::move(body)).ok();  // a new operation takes it
   handle_->link().Submit(operation);
 }

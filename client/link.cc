@@ -32,7 +32,7 @@ StatusOr<std::shared_ptr<Link>> Link::Open(std::vector<net::Address> addresses, 
   {
     net::MutexLock lock(link->mutex_);
     link->thread_ = std::thread([link] { link->Run(); });
-    while (!link->first_result_.has_value()) link->changed_.wait(link->mutex_);
+    while (!link->first_result_.has_value()) link->changed_.Wait(link->mutex_);
     result = link->first_result_;
   }
   if (result->ok()) return link;
@@ -74,14 +74,14 @@ void Link::Close() {
     net::MutexLock lock(mutex_);
     std::swap(thread, thread_);
     if (!thread.joinable()) {
-      while (!is_gone_) changed_.wait(mutex_);
+      while (!is_gone_) changed_.Wait(mutex_);
       return;
     }
   }
   thread.join();
   net::MutexLock lock(mutex_);
   is_gone_ = true;
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 void Link::CloseForGood() {
@@ -135,7 +135,7 @@ void Link::Report(const Status& first_result) {
   net::MutexLock lock(mutex_);
   if (!first_result_.has_value()) first_result_ = first_result;
   if (first_result.ok()) url_ = net::ToString(addresses_[address_]);
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 void Link::BeginRound() {
@@ -228,7 +228,7 @@ size_t Link::OnBytes(std::span<uint8_t> bytes) {
   const size_t size = bytes.size();
   protocol_->OnRead(loop_->Now());
   while (!broken_.has_value()) {
-    const Event event = protocol_->Next(bytes);
+    const Event& event = protocol_->Next(bytes);
     if (event.kind == Event::Kind::kNone) break;
     OnEvent(event);
   }

@@ -5,7 +5,6 @@
 #define RELAY_CLIENT_LINK_H_
 
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -130,7 +129,7 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
   std::atomic<bool> is_up_ = false;
 
   net::Mutex mutex_;
-  std::condition_variable_any changed_;
+  net::Condition changed_;
   std::thread thread_ ABSL_GUARDED_BY(mutex_);
   bool is_gone_ ABSL_GUARDED_BY(mutex_) = false;  // the thread was joined
   std::optional<Status> first_result_ ABSL_GUARDED_BY(mutex_);

@@ -31,7 +31,7 @@ Operation::Operation(OperationSpec spec, std::shared_ptr<Participant> participan
   out_is_kept_ = spec_.start.is_idempotent;
 }
 
-void Operation::Wait() { changed_.wait(mutex_); }
+void Operation::Wait() { changed_.Wait(mutex_); }
 
 bool Operation::MustWake() { return !has_ended_ && !std::exchange(wake_posted_, true); }
 
@@ -66,7 +66,7 @@ bool Operation::WaitFailed(std::chrono::milliseconds timeout) {
       std::chrono::steady_clock::now() + std::min<std::chrono::milliseconds>(timeout, std::chrono::hours(24 * 3650));
   net::MutexLock lock(mutex_);
   while (!has_ended_) {
-    if (changed_.wait_until(mutex_, until) == std::cv_status::timeout) break;
+    if (!changed_.WaitUntil(mutex_, until)) break;
   }
   return has_ended_ && !end_.ok();
 }
@@ -84,7 +84,7 @@ StatusOr<std::chrono::milliseconds> Operation::ExtendDeadline(std::chrono::milli
   ExtendDeadline(time, [this, &answer](StatusOr<std::chrono::milliseconds> left) {
     net::MutexLock lock(mutex_);
     answer = std::move(left);
-    changed_.notify_all();
+    changed_.NotifyAll();
   });
   net::MutexLock lock(mutex_);
   while (!answer.has_value()) Wait();
@@ -164,6 +164,12 @@ std::string Operation::TakeBody() {
 Metadata Operation::trailing_metadata() {
   net::MutexLock lock(mutex_);
   return in_trailing_;
+}
+
+StatusOr<Reply> Operation::TakeReply() {
+  net::MutexLock lock(mutex_);
+  if (!end_.ok()) return end_;
+  return Reply{std::move(in_), std::move(response_), std::move(in_trailing_)};
 }
 
 Status Operation::WriteStatus() const {
@@ -287,7 +293,7 @@ void Operation::Abort(const Status& why, bool requeue) {
     net::MutexLock lock(mutex_);
     if (has_ended_ || reset_.has_value()) return;
     reset_ = ResetWish{why.ok() ? CancelledError("cancelled") : why, requeue};
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
   Wake();
 }

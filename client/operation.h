@@ -6,7 +6,6 @@
 #define RELAY_CLIENT_OPERATION_H_
 
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -17,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "client/protocol.h"
@@ -92,6 +92,8 @@ class Operation : public std::enable_shared_from_this<Operation> {
   // What was collected, and what the other side sent behind it.
   std::string TakeBody();
   Metadata trailing_metadata();
+  // All of it, of a Send that has ended.
+  StatusOr<Reply> TakeReply();
 
   Status SetHead(v1::Start head);
   Status Write(std::string_view bytes);
@@ -218,7 +220,7 @@ class Operation : public std::enable_shared_from_this<Operation> {
   void Rewind() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool is_undelivered() const { return spec_.kind == Kind::kReceive && done_ != nullptr; }
 
-  const OperationSpec spec_;
+  OperationSpec spec_;  // constant, but for the times of a Send that goes out
   const std::shared_ptr<Participant> participant_;
 
   // I/O thread only.
@@ -234,7 +236,7 @@ class Operation : public std::enable_shared_from_this<Operation> {
   Done done_;
 
   net::Mutex mutex_;
-  std::condition_variable_any changed_;
+  net::Condition changed_;
   bool wake_posted_ ABSL_GUARDED_BY(mutex_) = true;  // until its turn, when everything is looked at
   bool has_turn_ ABSL_GUARDED_BY(mutex_) = false;
   bool has_ended_ ABSL_GUARDED_BY(mutex_) = false;
@@ -266,8 +268,8 @@ class Operation : public std::enable_shared_from_this<Operation> {
   bool flush_ ABSL_GUARDED_BY(mutex_) = false;
   bool withdraw_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<ResetWish> reset_ ABSL_GUARDED_BY(mutex_);
-  std::deque<ExtendWish> extends_ ABSL_GUARDED_BY(mutex_);  // oldest first, until answered
-  size_t extends_sent_ ABSL_GUARDED_BY(mutex_) = 0;         // so many of these
+  std::vector<ExtendWish> extends_ ABSL_GUARDED_BY(mutex_);  // oldest first, until answered
+  size_t extends_sent_ ABSL_GUARDED_BY(mutex_) = 0;          // so many of these
   std::shared_ptr<Operation> successor_ ABSL_GUARDED_BY(mutex_);
   std::function<void(const Status&)> on_cancelled_ ABSL_GUARDED_BY(mutex_);
   bool calls_on_cancelled_ ABSL_GUARDED_BY(mutex_) = false;

@@ -27,7 +27,7 @@ void Operation::SetTurn() {
   phase_ = Phase::kTurn;
   net::MutexLock lock(mutex_);
   has_turn_ = true;
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 void Operation::SetWaiting() {
@@ -72,7 +72,7 @@ Operation::Verdict Operation::AdvanceWait(Protocol& protocol, uint16_t slot, abs
 
 Operation::Verdict Operation::AdvanceStart(Protocol& protocol, uint16_t slot, absl::Time now) {
   if (!out_is_begun_ && !out_is_whole_ && !flush_) return std::nullopt;
-  RequestStart start = spec_.start;
+  RequestStart& start = spec_.start;
   if (const size_t bytes = start.head.ByteSizeLong(); bytes > max_start_bytes_) {
     return InvalidArgumentError("method, content type and metadata take " + std::to_string(bytes) +
                                 " bytes; the server takes " + std::to_string(max_start_bytes_));
@@ -134,7 +134,7 @@ void Operation::TakeOut(size_t bytes) {
   if (bytes == 0) return;
   out_taken_ += bytes;
   if (!out_is_kept_) DropTakenOut();
-  changed_.notify_all();
+  changed_.NotifyAll();
 }
 
 void Operation::DropTakenOut() {
@@ -183,7 +183,7 @@ Operation::Verdict Operation::OnEvent(Protocol& protocol, const Event& event) {
         return event.status;
       }
       in_is_complete_ = true;
-      changed_.notify_all();
+      changed_.NotifyAll();
       return std::nullopt;
     case Event::Kind::kCredit:
       return std::nullopt;
@@ -229,7 +229,7 @@ void Operation::OnExtended(const Event& event) {
     if (extends_sent_ == 0) return;  // nobody asked
     SetDeadline(event.remaining);
     done = std::move(extends_.front().done);
-    extends_.pop_front();
+    extends_.erase(extends_.begin());
     --extends_sent_;
   }
   if (!done) return;
@@ -265,7 +265,7 @@ Operation::Verdict Operation::TakeIn(Protocol& protocol, const Event& event) {
   } else {
     in_overhead_ += event.cost - event.body.size();
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
   if (is_send && event.is_last) return OkStatus();
   return std::nullopt;
 }
@@ -330,7 +330,7 @@ void Operation::End(const Status& status) {
   is_blocked = false;
   std::function<void(const Status&)> on_cancelled;
   bool must_call = false;
-  std::deque<ExtendWish> extends;
+  std::vector<ExtendWish> extends;
   {
     net::MutexLock lock(mutex_);
     if (has_ended_) return;
@@ -347,13 +347,13 @@ void Operation::End(const Status& status) {
     on_cancelled.swap(on_cancelled_);
     calls_on_cancelled_ = on_cancelled != nullptr && is_cancelled();
     must_call = calls_on_cancelled_;
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
   if (must_call) {
     on_cancelled(status);
     net::MutexLock lock(mutex_);
     calls_on_cancelled_ = false;
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
   for (const ExtendWish& wish : extends) {
     if (wish.done) wish.done(status.ok() ? FailedPreconditionError("the request was finished") : status);
@@ -362,9 +362,10 @@ void Operation::End(const Status& status) {
 }
 
 void Operation::Deliver() {
+  if (!is_undelivered()) return;
   {
     net::MutexLock lock(mutex_);
-    if (spec_.kind != Kind::kReceive || !has_head_ || !in_is_complete_) return;
+    if (!has_head_ || !in_is_complete_) return;
   }
   NotifyDone();
 }
@@ -374,6 +375,7 @@ void Operation::NotifyDone() {
 }
 
 std::shared_ptr<Operation> Operation::TakeSuccessor() {
+  if (spec_.kind == Kind::kSend) return nullptr;
   net::MutexLock lock(mutex_);
   return std::move(successor_);
 }

@@ -72,6 +72,9 @@ struct Event {
   absl::Duration queue_wait;                   // kRequest, kResponse
   std::optional<absl::Duration> remaining;     // kRequest, kExtended: of the sender's timeout; nothing: it has none
   v1::End end;                                 // kEnd of a response: the metadata
+
+  // As a new one.
+  void Clear();
 };
 
 // What opens a request beyond its body.
@@ -138,8 +141,8 @@ class Protocol {
 
   // The next event of the bytes that came in; its frames are taken from the front of `input`. With kNone the rest of
   // `input` is the beginning of a frame, and is to come again in front of what is read next. Memory is taken for
-  // nothing but the event.
-  Event Next(std::span<uint8_t>& input);
+  // nothing but the event, which is valid until the next call.
+  const Event& Next(std::span<uint8_t>& input);
 
   // Bytes have come in.
   void OnRead(absl::Time now);
@@ -215,6 +218,7 @@ class Protocol {
   bool TakeBody(Slot& slot, std::string_view body, uint64_t cost, bool is_last, Event& event);
   void Fault(std::string_view rule, Event& event);
 
+  Event event_;  // kept for what its messages would take each time
   Limits limits_;
   bool is_welcome_ = false;
   bool has_failed_ = false;

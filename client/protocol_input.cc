@@ -11,8 +11,23 @@ using proto::Frame;
 using proto::FrameType;
 namespace flag = proto::flag;
 
-Event Protocol::Next(std::span<uint8_t>& input) {
-  Event event;
+void Event::Clear() {
+  kind = Kind::kNone;
+  slot = attempt = 0;
+  id = other_client = proto::kNilUuid;
+  status = Status();
+  body = {};
+  cost = 0;
+  is_last = is_idempotent = false;
+  head.Clear();
+  end.Clear();
+  queue_wait = absl::ZeroDuration();
+  remaining.reset();
+}
+
+const Event& Protocol::Next(std::span<uint8_t>& input) {
+  Event& event = event_;
+  event.Clear();
   while (event.kind == Event::Kind::kNone && !has_failed_) {
     Frame frame;
     switch (proto::DecodeFrame(input, limits_.max_payload_bytes, frame)) {

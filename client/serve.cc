@@ -1,7 +1,6 @@
 #include "relay/serve.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -61,14 +60,14 @@ class Pool {
     std::vector<std::thread> threads;
     {
       net::MutexLock lock(mutex_);
-      while (running_ > 0) changed_.wait(mutex_);
+      while (running_ > 0) changed_.Wait(mutex_);
       threads.swap(threads_);
     }
     for (std::thread& thread : threads) thread.join();
     net::MutexLock lock(mutex_);
     if (!threads.empty()) are_joined_ = true;
-    changed_.notify_all();
-    while (!are_joined_) changed_.wait(mutex_);
+    changed_.NotifyAll();
+    while (!are_joined_) changed_.Wait(mutex_);
     return end_;
   }
 
@@ -93,7 +92,7 @@ class Pool {
     // An error says more than a wait that ran out.
     if (!why.ok() && (end_.ok() || end_.code() == StatusCode::kDeadlineExceeded)) end_ = why;
     --running_;
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
 
  private:
@@ -102,7 +101,7 @@ class Pool {
   std::vector<std::unique_ptr<Worker>> workers_;  // constant once started
 
   net::Mutex mutex_;
-  std::condition_variable_any changed_;
+  net::Condition changed_;
   std::vector<std::thread> threads_ ABSL_GUARDED_BY(mutex_);
   bool are_joined_ ABSL_GUARDED_BY(mutex_) = false;
   size_t running_ ABSL_GUARDED_BY(mutex_);

@@ -62,8 +62,8 @@ StatusOr<v1::Start> MakeStart(std::string_view method, std::string_view content_
       std::all_of(metadata.begin(), metadata.end(), [](const auto& field) { return proto::IsUtf8(field.first); });
   if (!keys_are_utf8) return InvalidArgumentError("a name in metadata is UTF-8");
   v1::Start start;
-  start.set_method(std::string(method));
-  start.set_content_type(std::string(content_type));
+  if (!method.empty()) start.set_method(std::string(method));
+  if (!content_type.empty()) start.set_content_type(std::string(content_type));
   ToWire(metadata, *start.mutable_metadata());
   return start;
 }

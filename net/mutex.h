@@ -1,8 +1,10 @@
-// std::mutex with the annotations that clang's -Wthread-safety checks. std::condition_variable_any waits on a Mutex.
+// std::mutex and std::condition_variable with the annotations that clang's -Wthread-safety checks.
 
 #ifndef RELAY_NET_MUTEX_H_
 #define RELAY_NET_MUTEX_H_
 
+#include <chrono>
+#include <condition_variable>
 #include <mutex>
 
 #include "absl/base/thread_annotations.h"
@@ -16,6 +18,8 @@ class ABSL_LOCKABLE Mutex {
   void unlock() ABSL_UNLOCK_FUNCTION() { mutex_.unlock(); }
 
  private:
+  friend class Condition;
+
   std::mutex mutex_;
 };
 
@@ -29,6 +33,27 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
 
  private:
   Mutex& mutex_;
+};
+
+// What std::condition_variable_any would be, without a mutex of its own to take memory and time. Thread-safe.
+class Condition {
+ public:
+  void Wait(Mutex& mutex) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
+    changed_.wait(lock);
+    lock.release();
+  }
+  // False where the time has come.
+  bool WaitUntil(Mutex& mutex, std::chrono::steady_clock::time_point until) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
+    const bool is_early = changed_.wait_until(lock, until) == std::cv_status::no_timeout;
+    lock.release();
+    return is_early;
+  }
+  void NotifyAll() { changed_.notify_all(); }
+
+ private:
+  std::condition_variable changed_;
 };
 
 }  // namespace relay::net

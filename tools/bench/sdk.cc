@@ -2,7 +2,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -91,7 +90,7 @@ class Senders {
       }
       for (Client& client : clients_) Drive(client);
       const net::MutexLock lock(mutex_);
-      while (running_ > 0) changed_.wait(mutex_);
+      while (running_ > 0) changed_.Wait(mutex_);
     } else {
       std::vector<std::thread> threads;
       for (Client& client : clients_) threads.emplace_back([this, &client] { Loop(client); });
@@ -127,7 +126,7 @@ class Senders {
 
   void Stop() {
     const net::MutexLock lock(mutex_);
-    if (--running_ == 0) changed_.notify_all();
+    if (--running_ == 0) changed_.NotifyAll();
   }
 
   void Loop(Client& client) {
@@ -160,7 +159,7 @@ class Senders {
   std::atomic<int64_t> tickets_ = 0;
 
   net::Mutex mutex_;
-  std::condition_variable_any changed_;
+  net::Condition changed_;
   size_t running_ ABSL_GUARDED_BY(mutex_) = 0;
   tools::Histogram latencies_ ABSL_GUARDED_BY(mutex_);
   Status failure_ ABSL_GUARDED_BY(mutex_);

@@ -12,7 +12,7 @@ Extender::~Extender() {
   {
     const net::MutexLock lock(mutex_);
     stops_ = true;
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
   if (thread_.joinable()) thread_.join();
 }
@@ -28,7 +28,7 @@ void Extender::Run() {
 
 bool Extender::WaitUntil(std::chrono::steady_clock::time_point then) {
   const net::MutexLock lock(mutex_);
-  while (!stops_ && changed_.wait_until(mutex_, then) != std::cv_status::timeout) continue;
+  while (!stops_ && changed_.WaitUntil(mutex_, then)) continue;
   return !stops_;
 }
 

@@ -4,7 +4,6 @@
 #define RELAY_TOOLS_RELAY_EXTENDER_H_
 
 #include <chrono>
-#include <condition_variable>
 #include <thread>
 
 #include "net/mutex.h"
@@ -29,7 +28,7 @@ class Extender {
   Request& request_;
   const std::chrono::milliseconds time_;
   net::Mutex mutex_;
-  std::condition_variable_any changed_;
+  net::Condition changed_;
   bool stops_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

@@ -23,7 +23,7 @@ Status Load::Run() {
   }
   for (const std::unique_ptr<Sender>& sender : senders_) Drive(*sender);
   const net::MutexLock lock(mutex_);
-  while (running_ > 0) changed_.wait(mutex_);
+  while (running_ > 0) changed_.Wait(mutex_);
   elapsed_ = std::chrono::steady_clock::now() - started;
   return first_failure_;
 }
@@ -39,7 +39,7 @@ void Load::Drive(Sender& sender) {
     if (sender.turn.exchange(Turn::kReturned) != Turn::kEnded) return;
   }
   const net::MutexLock lock(mutex_);
-  if (--running_ == 0) changed_.notify_all();
+  if (--running_ == 0) changed_.NotifyAll();
 }
 
 bool Load::TakeTicket() { return !stopping_ && tickets_++ < plan_.requests; }

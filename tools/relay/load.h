@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <map>
 #include <memory>
@@ -67,7 +66,7 @@ class Load {
   std::chrono::nanoseconds elapsed_{0};
 
   mutable net::Mutex mutex_;
-  std::condition_variable_any changed_;
+  net::Condition changed_;
   size_t running_ ABSL_GUARDED_BY(mutex_) = 0;  // senders that have not run out of work
   Histogram latencies_ ABSL_GUARDED_BY(mutex_);
   // By the status's code and the name of its end.

@@ -49,7 +49,7 @@ void Progress::Finish() {
     const net::MutexLock lock(mutex_);
     finishing_ = true;
   }
-  changed_.notify_all();
+  changed_.NotifyAll();
   thread_.join();
   if (!is_drawn_) return;
   Draw();
@@ -59,7 +59,7 @@ void Progress::Finish() {
 void Progress::Run() {
   const net::MutexLock lock(mutex_);
   while (!finishing_) {
-    changed_.wait_for(mutex_, kRedrawInterval);
+    changed_.WaitUntil(mutex_, std::chrono::steady_clock::now() + kRedrawInterval);
     const bool is_long =
         sent_bytes_ + received_bytes_ > kLongBodyBytes || std::chrono::steady_clock::now() - started_ > kLongTime;
     if (!finishing_ && is_long) Draw();

@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -51,7 +50,7 @@ class Progress {
   bool is_drawn_ = false;  // the thread's; Finish's when that is gone
 
   net::Mutex mutex_;
-  std::condition_variable_any changed_;
+  net::Condition changed_;
   bool finishing_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
