@@ -114,7 +114,7 @@ void ReadFile(const std::string& bytes) {
   auto input = inspect::ByteInput::Open(path);
   std::remove(path.c_str());
   Require(input.ok(), "it can be opened");
-  auto source = inspect::OpenCapture(*std::move(input), [](uint64_t) {});
+  auto source = inspect::OpenCapture(*std::move(input), inspect::kRelayPort, [](uint64_t) {});
   if (!source.ok()) return;
   Judge judge(false);
   (void)(*source)->Run(judge);

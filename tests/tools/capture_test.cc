@@ -27,7 +27,7 @@ std::string Path(const std::string& name) {
 absl::Status Read(const std::string& path, Tap& tap, uint64_t* skipped = nullptr) {
   auto input = ByteInput::Open(path);
   if (!input.ok()) return input.status();
-  auto source = OpenCapture(*std::move(input), [skipped](uint64_t connections) {
+  auto source = OpenCapture(*std::move(input), kRelayPort, [skipped](uint64_t connections) {
     ASSERT_NE(skipped, nullptr) << "connections were skipped";
     *skipped = connections;
   });

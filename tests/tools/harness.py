@@ -113,10 +113,10 @@ def read_to_end(process):
 class Terminal:
     """The side of a terminal that a person looks at."""
 
-    def __init__(self, test, columns=80):
+    def __init__(self, test, columns=80, rows=24):
         self.screen, self.tty = os.openpty()
         test.addCleanup(os.close, self.screen)
-        fcntl.ioctl(self.tty, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        fcntl.ioctl(self.tty, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.text = ""
 
     def close_tty(self):

@@ -207,9 +207,9 @@ class Shown(Inspect):
         out = self.exchange("--json", "--filter", "type==RECEIVE").out
         self.assertEqual({json.loads(line)["type"] for line in out.splitlines() if b'"kind":"frame"' in line}, {"RECEIVE"})
 
-    def on_terminal(self, *arguments, columns=80, env=None):
+    def on_terminal(self, *arguments, columns=80, rows=24, env=None):
         """A request that nobody takes, through a proxy that shows it on a terminal: what the terminal got."""
-        terminal = Terminal(self, columns)
+        terminal = Terminal(self, columns, rows)
         process, through = self.inspector(self.server, *arguments, stdout=terminal.tty,
                                           env={"LC_ALL": "C.UTF-8", **(env or {})})
         terminal.close_tty()
@@ -235,6 +235,11 @@ class Shown(Inspect):
         for before, up in zip(drawings[::2], drawings[1::2]):
             self.assertEqual(before.count("\n"), int(up))
         self.assertIn("1 no_receiver", re.sub(r"\x1b\[[0-9;]*m", "", drawings[-1]))
+        # What a low terminal cannot hold is told, and is there at the end.
+        low = re.split(r"\r\x1b\[\d+A\x1b\[J", self.on_terminal("--summary", rows=9))
+        self.assertRegex(low[-2], "and [0-9]+ lines more")
+        self.assertIn("slowest", low[-1])
+        self.assertNotIn("lines more", low[-1])
         plain = self.on_terminal("--summary", env={"NO_COLOR": "1"})
         self.assertNotRegex(plain, r"\x1b\[[0-9;]*m")
 
@@ -448,6 +453,18 @@ class WithoutTimes(Inspect):
         self.assertEqual(result.code, OK, result)
         seen = [json.loads(line) for line in result.out.splitlines()]
         self.assertEqual([line["end"] for line in seen if line["kind"] == "exchange"], ["completed"])
+
+    def test_of_two_that_do_not_say_whose_they_are_the_clients_comes_first(self):
+        up, down = self.ups[8:], self.downs
+        heads = b"".join(bytes([0, 0, 0, 8, kind]) + bytes(19) + b"12345678" for kind in (12, 13))  # PING, PONG
+        for first, second, of_first in ((heads, down, "to_server"), (down, heads, "to_client"),
+                                        (heads, heads, "to_server"), (up, heads, "to_server")):
+            result = self.inspect(self.file("first", first), self.file("second", second), "--json")
+            self.assertEqual(result.code, OK, result)
+            frames = [json.loads(line) for line in result.out.splitlines() if b'"kind":"frame"' in line]
+            whole = first if of_first == "to_server" else second
+            self.assertEqual(sum(24 + frame["bytes"] for frame in frames if frame["direction"] == "to_server"),
+                             len(whole))
 
     def test_one_direction_leaves_the_end_open(self):
         (exchange,) = [line for line in self.shown("-", stdin=self.ups) if line["kind"] == "exchange"]

@@ -357,6 +357,29 @@ TEST_F(AssemblyTest, PortsThatAreUsedAgainAreAnotherConnection) {
   EXPECT_EQ(recorder_.connections[2].to_server, proto::kPreface);
 }
 
+// It begins in the middle of a frame: by its first bytes nobody would know it.
+TEST(Assembly, KnowsARelayByAConnectionThatBeganAndByItsPort) {
+  const auto told_of_middle = [](uint16_t port, bool has_other) {
+    Recorder recorder;
+    TcpAssembly assembly(recorder, port);
+    Wire other(50000, 9999);
+    if (has_other) {
+      for (const Segment& segment : other.Handshake()) assembly.Take(segment);
+      assembly.Take(other.Make(Direction::kToServer, 0, proto::kPreface));
+    }
+    Wire wire(50001, 9999);
+    assembly.Take(wire.Make(Direction::kToClient, 0, "the rest of a body"));
+    assembly.Finish();
+    for (const auto& [id, connection] : recorder.connections) {
+      if (connection.to_client == "the rest of a body") return connection.opening.server;
+    }
+    return std::string();
+  };
+  EXPECT_EQ(told_of_middle(kRelayPort, false), "");
+  EXPECT_EQ(told_of_middle(9999, false), "tcp://10.0.0.1:9999");
+  EXPECT_EQ(told_of_middle(kRelayPort, true), "tcp://10.0.0.1:9999");
+}
+
 TEST_F(AssemblyTest, OtherProtocolsAreSkippedAndCounted) {
   Wire http(50000, 80);
   Take(http.Handshake());

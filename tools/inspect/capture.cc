@@ -20,8 +20,8 @@ using namespace std::string_view_literals;
 
 class CaptureSource : public Source {
  public:
-  CaptureSource(std::unique_ptr<ByteInput> input, std::function<void(uint64_t)> on_skipped)
-      : input_(std::move(input)), on_skipped_(std::move(on_skipped)) {}
+  CaptureSource(std::unique_ptr<ByteInput> input, uint16_t port, std::function<void(uint64_t)> on_skipped)
+      : input_(std::move(input)), port_(port), on_skipped_(std::move(on_skipped)) {}
   ~CaptureSource() override {
     if (pcap_ != nullptr) pcap_close(pcap_);  // and the file with it
   }
@@ -46,7 +46,7 @@ class CaptureSource : public Source {
   }
 
   absl::Status Run(Tap& tap) override {
-    TcpAssembly assembly(tap);
+    TcpAssembly assembly(tap, port_);
     absl::Status status;
     while (!is_stopped_) {
       pcap_pkthdr* header = nullptr;
@@ -88,6 +88,7 @@ class CaptureSource : public Source {
   }
 
   const std::unique_ptr<ByteInput> input_;
+  const uint16_t port_;
   const std::function<void(uint64_t)> on_skipped_;
   pcap_t* pcap_ = nullptr;
   int link_type_ = 0;
@@ -106,9 +107,9 @@ bool IsCapture(std::string_view first_bytes) {
   return false;
 }
 
-absl::StatusOr<std::unique_ptr<Source>> OpenCapture(std::unique_ptr<ByteInput> input,
+absl::StatusOr<std::unique_ptr<Source>> OpenCapture(std::unique_ptr<ByteInput> input, uint16_t port,
                                                     std::function<void(uint64_t)> on_skipped) {
-  auto source = std::make_unique<CaptureSource>(std::move(input), std::move(on_skipped));
+  auto source = std::make_unique<CaptureSource>(std::move(input), port, std::move(on_skipped));
   if (absl::Status status = source->Open(); !status.ok()) return status;
   return std::unique_ptr<Source>(std::move(source));
 }

@@ -23,8 +23,8 @@ inline constexpr size_t kCaptureMagicBytes = 4;
 bool IsCapture(std::string_view first_bytes);
 
 // INVALID_ARGUMENT where the file's header is broken, or its link layer unknown. At the end of Run `on_skipped` hears
-// how many TCP connections were left out, since they are not relay's; not where that is none.
-absl::StatusOr<std::unique_ptr<Source>> OpenCapture(std::unique_ptr<ByteInput> input,
+// how many TCP connections were left out, since they are not relay's; not where that is none. `port` as of TcpAssembly.
+absl::StatusOr<std::unique_ptr<Source>> OpenCapture(std::unique_ptr<ByteInput> input, uint16_t port,
                                                     std::function<void(uint64_t connections)> on_skipped);
 
 }  // namespace relay::inspect

@@ -246,7 +246,7 @@ void Connection::OnJoin(SeenFrame& frame) {
   Slot& slot = SlotOf(frame.header.slot());
   if (slot.is_joined) return BreakIfAllSeen(frame, Rule::kSlotBound);
   if (slot.is_leaving) BreakIfAllSeen(frame, Rule::kSlotLeaving);
-  Abandon(slot, /*has_left=*/false);
+  Abandon(slot, Gone::kUnknown);
   slot = Slot();
   slot.number = frame.header.slot();
   slot.is_joined = true;
@@ -265,7 +265,7 @@ void Connection::OnLeave(SeenFrame& frame, Slot& slot) {
     }
     IsReadable(frame);
     if (frame.content->state == Payload::State::kMalformed) return;
-    Abandon(slot, /*has_left=*/true);
+    Abandon(slot, Gone::kLeft);
     slot.is_joined = false;
     slot.is_leaving = true;
     return;
@@ -275,7 +275,7 @@ void Connection::OnLeave(SeenFrame& frame, Slot& slot) {
     return;
   }
   IsReadable(frame);
-  Abandon(slot, /*has_left=*/true);
+  Abandon(slot, Gone::kLeft);
   slot.is_taken_away = !slot.is_leaving;
   slot.is_joined = slot.is_leaving = slot.is_withdrawing = false;
 }
@@ -323,7 +323,8 @@ void Connection::OnReceiveToClient(SeenFrame& frame, Slot& slot) {
 
 void Connection::Close(bool client_first) {
   // A server that throws the connection away has said so.
-  for (auto& [number, slot] : slots_) Abandon(slot, client_first || is_thrown_away_);
+  const Gone gone = client_first || is_thrown_away_ ? Gone::kLeft : Gone::kCutOff;
+  for (auto& [number, slot] : slots_) Abandon(slot, gone);
 }
 
 }  // namespace relay::inspect

@@ -31,9 +31,13 @@ namespace relay::inspect {
 // Thread-compatible.
 class Connection {
  public:
-  // An exchange that a slot had a part in and that no frame ended: its client has left, or nobody knows why.
-  using OnAbandoned =
-      std::function<void(const proto::Uuid& channel, const proto::Uuid& request, Side side, bool has_left)>;
+  // An exchange that a slot had a part in and that no frame ended.
+  enum class Gone : uint8_t {
+    kUnknown,  // nobody knows why
+    kLeft,     // its client has left, or has closed the connection
+    kCutOff    // the server has closed it first
+  };
+  using OnAbandoned = std::function<void(const proto::Uuid& channel, const proto::Uuid& request, Side side, Gone gone)>;
   // Of a live exchange frames may be missing.
   using OnMissed = std::function<void(const proto::Uuid& channel, const proto::Uuid& request)>;
 
@@ -144,7 +148,7 @@ class Connection {
   // Its START could not begin it.
   void Refuse(SeenFrame& frame, Rule rule);
   // Without a frame that ends it.
-  void Abandon(Slot& slot, bool has_left);
+  void Abandon(Slot& slot, Gone gone);
   // A stream's START, CHUNK or END where the exchange is live.
   void Spend(SeenFrame& frame, Stream& stream);
   // False where the payload is not what its type wants.

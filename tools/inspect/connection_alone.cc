@@ -69,7 +69,7 @@ void Connection::LeaveAlone(SeenFrame& frame, Stays& stays) {
   const Stay& stay = stays.in_line.front();
   if (stay.has_left && sees_[0] && sees_[1]) {
     for (const auto& [request, part] : stay.parts) {
-      if (!part.has_end) on_abandoned_(stay.channel, request, part.side, /*has_left=*/true);
+      if (!part.has_end) on_abandoned_(stay.channel, request, part.side, Gone::kLeft);
     }
   }
   stays.in_line.pop_front();

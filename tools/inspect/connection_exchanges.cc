@@ -23,7 +23,7 @@ uint64_t CostOf(const SeenFrame& frame) {
 }  // namespace
 
 void Connection::BeginExchange(SeenFrame& frame, Slot& slot, Doing doing) {
-  Abandon(slot, /*has_left=*/false);
+  Abandon(slot, Gone::kUnknown);
   frame.is_live = frame.begins = true;
   slot.losses = losses_;
   slot.doing = doing;
@@ -42,13 +42,13 @@ void Connection::EndExchange(SeenFrame& frame, Slot& slot, Past how) {
   slot.request = proto::kNilUuid;
 }
 
-void Connection::Abandon(Slot& slot, bool has_left) {
+void Connection::Abandon(Slot& slot, Gone gone) {
   if (slot.doing == Doing::kSending || slot.doing == Doing::kReceiving) {
     const Side side = slot.doing == Doing::kSending ? Side::kSender : Side::kReceiver;
     if (side == Side::kSender) sending_.erase(slot.request);
     history_.Add(HistoryKey(slot.number), slot.request, Past::kEnded);
     // What was missed may have been its end.
-    on_abandoned_(slot.channel, slot.request, side, has_left && slot.losses == losses_);
+    on_abandoned_(slot.channel, slot.request, side, slot.losses == losses_ ? gone : Gone::kUnknown);
   }
   slot.doing = Doing::kNothing;
   slot.request = proto::kNilUuid;

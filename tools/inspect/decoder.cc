@@ -50,8 +50,8 @@ struct Decoder::Open {
       : state(
             opening, decoder.history_, decoder.names_,
             [&decoder, at = opening.connection](const proto::Uuid& channel, const proto::Uuid& request, Side side,
-                                                bool has_left) {
-              decoder.exchanges_.OnAbandoned(at, channel, request, side, has_left, decoder.last_at_);
+                                                Connection::Gone gone) {
+              decoder.exchanges_.OnAbandoned(at, channel, request, side, gone, decoder.last_at_);
             },
             [&decoder](const proto::Uuid& channel, const proto::Uuid& request) {
               decoder.exchanges_.OnMissed(channel, request);

@@ -100,15 +100,16 @@ std::optional<Value> FieldOf(const Exchange& exchange, std::string_view name) {
 std::span<const FieldInfo> AllExchangeFields() { return kAll; }
 
 std::optional<absl::Duration> FirstByte(const Exchange& exchange) {
-  if (exchange.response_stream.first == absl::InfiniteFuture() || exchange.began == absl::InfinitePast()) {
+  const absl::Time first = exchange.response_stream.first;
+  if (first == absl::InfiniteFuture() || first == absl::InfinitePast() || exchange.began == absl::InfinitePast()) {
     return std::nullopt;
   }
-  return exchange.response_stream.first - exchange.began;
+  return std::max(absl::ZeroDuration(), exchange.response_stream.first - exchange.began);
 }
 
 std::optional<absl::Duration> Total(const Exchange& exchange) {
-  if (exchange.began == absl::InfinitePast()) return std::nullopt;
-  return exchange.ended - exchange.began;
+  if (exchange.began == absl::InfinitePast() || exchange.ended == absl::InfinitePast()) return std::nullopt;
+  return std::max(absl::ZeroDuration(), exchange.ended - exchange.began);
 }
 
 std::string EndWords(const Exchange& exchange) {

@@ -7,6 +7,7 @@ namespace relay::inspect {
 namespace {
 
 using proto::FrameType;
+using Gone = Connection::Gone;
 namespace flag = proto::flag;
 
 // What a stream that stands still has left at the most: not even a CHUNK of one byte fits.
@@ -228,27 +229,27 @@ void ExchangeLog::NoteCredit(Exchange::Stream& stream, const SeenFrame& frame) {
 }
 
 void ExchangeLog::OnAbandoned(ConnectionId connection, const proto::Uuid& channel, const proto::Uuid& request,
-                              Side side, bool has_left, absl::Time at) {
+                              Side side, Gone gone, absl::Time at) {
   Live* const found = Find(channel, request);
   if (found == nullptr) return;
   Live& exchange = *found;
   if (!exchange.end.empty()) return;
   if ((side == Side::kSender ? exchange.sender_at : exchange.receiver_at) != connection) return;
   if (side == Side::kReceiver && exchange.sender_seen) {
-    if (has_left) EndAttempt(exchange, Attempt::End::kLost, at);
+    if (gone != Gone::kUnknown) EndAttempt(exchange, Attempt::End::kLost, at);
     return EndHold(exchange);
   }
   if (side == Side::kSender) {
     exchange.sender_gone_at = at;
-    exchange.sender_left = has_left;
+    exchange.sender_gone = gone;
     // What the server tells the receiver comes next.
     if (!exchange.is_held) EndHold(exchange);
     return;
   }
   Settle(exchange);
-  if (has_left) {
+  if (gone != Gone::kUnknown) {
     exchange.code = static_cast<uint32_t>(absl::StatusCode::kUnavailable);
-    exchange.end = "receiver_lost";
+    exchange.end = gone == Gone::kLeft ? "receiver_lost" : "connection_lost";
   }
   End(exchange, at);
 }
@@ -265,8 +266,9 @@ void ExchangeLog::OnMissed(const proto::Uuid& channel, const proto::Uuid& reques
 
 void ExchangeLog::Settle(Live& exchange) {
   if (exchange.told_receiver.has_value()) return SetEnd(exchange, *exchange.told_receiver);
-  exchange.end = exchange.sender_left ? "sender_lost" : "open";
-  exchange.code = static_cast<uint32_t>(absl::StatusCode::kCancelled);
+  const bool is_cut_off = exchange.sender_gone == Gone::kCutOff;
+  exchange.end = is_cut_off ? "connection_lost" : exchange.sender_gone == Gone::kLeft ? "sender_lost" : "open";
+  exchange.code = static_cast<uint32_t>(is_cut_off ? absl::StatusCode::kUnavailable : absl::StatusCode::kCancelled);
   exchange.message.clear();
 }
 

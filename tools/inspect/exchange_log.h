@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "proto/relay.pb.h"
 #include "proto/uuid.h"
+#include "tools/inspect/connection.h"
 #include "tools/inspect/history.h"
 #include "tools/inspect/seen.h"
 
@@ -26,9 +27,9 @@ class ExchangeLog {
   void OnFrame(const SeenFrame& frame);
   // That of a live exchange, as far as either of its sides has said it; else nil.
   proto::Uuid ChannelOf(const proto::Uuid& request) const;
-  // A side has gone without a frame that ends the exchange; `has_left` where the trace says that it went.
+  // A side has gone without a frame that ends the exchange.
   void OnAbandoned(ConnectionId connection, const proto::Uuid& channel, const proto::Uuid& request, Side side,
-                   bool has_left, absl::Time at);
+                   Connection::Gone gone, absl::Time at);
   // Frames of it may be missing.
   void OnMissed(const proto::Uuid& channel, const proto::Uuid& request);
   // What is still live is told as open. Where the directions are not in order all is told here: until then another end
@@ -44,7 +45,7 @@ class ExchangeLog {
     bool is_held = false;                      // by a receiver
     std::optional<v1::Status> told_receiver;   // in the server's RESET, which is of the whole exchange
     std::optional<absl::Time> sender_gone_at;  // without an end
-    bool sender_left = false;
+    Connection::Gone sender_gone = Connection::Gone::kUnknown;
   };
 
   // A nil channel, where a side joined before the trace began, is any. Null where there is none.

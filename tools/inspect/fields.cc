@@ -375,7 +375,7 @@ std::vector<std::string> AllEndNames() {
       "bad_version before_hello second_hello observer bad_header payload_too_large malformed server_frame "
       "bad_start slot_bound observer_role channel_name hello_timeout heartbeat send_queue "
       "send_queue_bytes_total control_frames_owed max_connections max_unauthenticated max_observers "
-      "frames_per_second resets_per_second control_frames_per_second open reset",
+      "frames_per_second resets_per_second control_frames_per_second connection_lost open reset",
       ' ');
 }
 

@@ -122,7 +122,7 @@ void FrameReader::OnHeader() {
   const auto payload_bytes = proto::LoadBig<uint32_t>(held_.data());
   if (payload_bytes > most_payload_bytes()) return Break(Rule::kPayloadTooLarge, payload_bytes);
   // Behind damage that was seeked over, a header has to be more than possible.
-  if (resync_ && header.has_known_type() && proto::CheckHeader(header) != proto::HeaderFault::kNone) {
+  if (was_damaged_ && header.has_known_type() && proto::CheckHeader(header) != proto::HeaderFault::kNone) {
     return Break(Rule::kBadHeader, 0);
   }
   payload_left_ = payload_bytes;
@@ -170,6 +170,7 @@ void FrameReader::Break(Rule rule, uint64_t said_bytes) {
     return;
   }
   state_ = State::kSeeking;
+  was_damaged_ = true;
   // A stream without its preface may begin with a frame; a header that is none is not looked at again.
   skipped_bytes_ = rule == Rule::kBadPreface ? 0 : 1;
   const std::vector<uint8_t> again(held_.begin() + static_cast<std::ptrdiff_t>(skipped_bytes_), held_.end());

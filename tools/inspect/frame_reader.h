@@ -103,6 +103,7 @@ class FrameReader {
 
   const Direction direction_;
   const bool resync_;
+  bool was_damaged_ = false;
   Handler& handler_;
   State state_;
   Skipped::Why why_ = Skipped::Why::kDamage;  // of kSeeking and kDead

@@ -17,6 +17,8 @@
 
 namespace relay::inspect {
 
+inline constexpr uint16_t kRelayPort = 7420;  // that relayd has unless told otherwise
+
 // An end of a TCP connection. A value type.
 struct Endpoint {
   std::array<uint8_t, 16> address = {};  // an IPv4 address in the first four

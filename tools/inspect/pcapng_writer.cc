@@ -25,7 +25,6 @@ namespace {
 
 using proto::StoreBig;
 
-constexpr uint16_t kRelayPort = 7420;
 constexpr uint32_t kLinkTypeRaw = 101;  // packets begin with an IP header of either version
 constexpr size_t kMostSegmentBytes = 65000;
 constexpr size_t kBufferBytes = size_t{1} << 20;

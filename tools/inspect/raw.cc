@@ -36,8 +36,8 @@ std::optional<Header> FirstHeader(std::string_view bytes) {
   return is_header ? std::optional(std::move(header)) : std::nullopt;
 }
 
-// Of the first of these frames that only one side sends.
-Direction DirectionOf(std::string_view frames) {
+// Of the first of these frames that only one side sends. Nothing where none is.
+std::optional<Direction> DirectionOf(std::string_view frames) {
   while (std::optional<Header> header = FirstHeader(frames)) {
     const proto::Frame frame = header->frame();
     const std::string_view payload = frames.substr(proto::kHeaderBytes);
@@ -50,7 +50,7 @@ Direction DirectionOf(std::string_view frames) {
       case proto::FrameType::kMirror:
         return Direction::kToClient;
       case proto::FrameType::kStart: {
-        if (payload.size() < proto::kStartBlockBytes) return Direction::kToServer;
+        if (payload.size() < proto::kStartBlockBytes) return std::nullopt;
         std::vector<uint8_t> block(payload.begin(), payload.begin() + proto::kStartBlockBytes);
         // The server numbers attempts.
         return proto::StartBlock(block).attempt() > 0 ? Direction::kToClient : Direction::kToServer;
@@ -61,12 +61,16 @@ Direction DirectionOf(std::string_view frames) {
     if (frames.size() <= header->frame_bytes()) break;
     frames.remove_prefix(header->frame_bytes());
   }
-  return Direction::kToServer;
+  return std::nullopt;
+}
+
+Direction Opposite(Direction direction) {
+  return direction == Direction::kToServer ? Direction::kToClient : Direction::kToServer;
 }
 
 // How an input begins.
 struct Beginning {
-  Direction direction = Direction::kToServer;
+  std::optional<Direction> direction;  // nothing where its bytes do not say
   bool has_preface = false;
   bool is_start = true;
   size_t handshake_bytes = 0;  // of its preface and its first frame
@@ -78,14 +82,17 @@ absl::StatusOr<Beginning> BeginningOf(ByteInput& input) {
   Beginning beginning;
   const bool has_preface = beginning.has_preface = first->starts_with(proto::kPreface);
   const size_t before = has_preface ? proto::kPreface.size() : 0;
+  if (has_preface) beginning.direction = Direction::kToServer;
   std::optional<Header> header = FirstHeader(first->substr(before));
   if (!header.has_value()) return beginning;
   beginning.handshake_bytes = before + header->frame_bytes();
   if (has_preface) return beginning;
   const proto::FrameType type = header->frame().type();
   beginning.is_start = type == proto::FrameType::kWelcome || type == proto::FrameType::kGoaway;
-  beginning.direction = Direction::kToClient;
-  if (beginning.is_start) return beginning;
+  if (beginning.is_start) {
+    beginning.direction = Direction::kToClient;
+    return beginning;
+  }
   const absl::StatusOr<std::string_view> frames = input.Peek(kReadBytes);
   if (!frames.ok()) return frames.status();
   beginning.direction = DirectionOf(*frames);
@@ -104,14 +111,24 @@ absl::StatusOr<std::unique_ptr<Source>> RawSource::Open(std::vector<std::unique_
   if (beginnings.size() == 2 && beginnings[0].has_preface != beginnings[1].has_preface) {
     // The preface is the client's: the other is the server's, whatever it begins with.
     Beginning& other = beginnings[beginnings[0].has_preface ? 1 : 0];
-    if (other.direction == Direction::kToServer) other.is_start = true;
+    if (other.direction != Direction::kToClient) other.is_start = true;
     other.direction = Direction::kToClient;
+  }
+  // Of two of which one says nothing it is the other way; where neither does, the client's comes first.
+  const bool is_second_known = beginnings.size() == 2 && beginnings[1].direction.has_value();
+  if (is_second_known && !beginnings[0].direction.has_value()) {
+    beginnings[0].direction = Opposite(*beginnings[1].direction);
+  }
+  Direction next = Direction::kToServer;
+  for (Beginning& beginning : beginnings) {
+    if (!beginning.direction.has_value()) beginning.direction = next;
+    next = Opposite(*beginning.direction);
   }
   std::vector<Part> parts;
   bool from_start = true;
   for (size_t i = 0; i < inputs.size(); ++i) {
     from_start = from_start && beginnings[i].is_start;
-    parts.push_back({std::move(inputs[i]), beginnings[i].direction, beginnings[i].handshake_bytes});
+    parts.push_back({std::move(inputs[i]), *beginnings[i].direction, beginnings[i].handshake_bytes});
   }
   if (parts.size() == 2 && parts[0].direction == parts[1].direction) {
     return absl::InvalidArgumentError(absl::StrCat(parts[0].input->name(), " and ", parts[1].input->name(),

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "tools/inspect/exchange_fields.h"
 #include "tools/inspect/words.h"
 #include "tools/relay/text.h"
@@ -68,7 +69,7 @@ void RequestsSink::OnExchange(const Exchange& exchange) {
   };
   if (layout.client > 0) line += client(exchange.sender) + client(exchange.receiver);
   const bool is_again = exchange.attempt > 1;
-  const std::string attempt = exchange.attempt == 0 ? "-" : std::to_string(std::min<int>(exchange.attempt, 9));
+  const std::string attempt = exchange.attempt == 0 ? "-" : exchange.attempt > 9 ? "+" : absl::StrCat(exchange.attempt);
   line += (is_again ? style.Warn(attempt) : attempt) + " ";
   line += Duration(exchange.queue_wait) + " " + Duration(FirstByte(exchange)) + " " + Duration(Total(exchange)) + " ";
   if (layout.has_bytes) {

@@ -153,20 +153,21 @@ std::string SummarySink::Text() const {
 
 void SummarySink::OnTick(absl::Time now) {
   last_ = std::max(last_, now);
-  if (in_place_) Draw();
+  if (in_place_) Draw(/*is_last=*/false);
 }
 
-void SummarySink::Draw() {
+void SummarySink::Draw(bool is_last) {
   std::string text = Text();
+  auto lines = static_cast<size_t>(std::count(text.begin(), text.end(), '\n'));
   // No more than the terminal holds, or what was drawn before could not be drawn over.
-  const size_t rows = in_place_ ? TerminalRows(STDOUT_FILENO) : 0;
-  size_t lines = 0;
-  for (size_t at = text.find('\n'); at != std::string::npos; at = text.find('\n', at + 1)) {
-    ++lines;
-    if (rows > 2 && lines == rows - 1) {
-      text.resize(at + 1);
-      break;
-    }
+  const size_t rows = in_place_ && !is_last ? TerminalRows(STDOUT_FILENO) : 0;
+  if (rows > 3 && lines > rows - 1) {
+    const size_t kept = rows - 2;
+    size_t end = 0;
+    for (size_t line = 0; line < kept; ++line) end = text.find('\n', end) + 1;
+    text.resize(end);
+    text += options_.style.Dim(absl::StrCat("\xe2\x80\xa6 and ", lines - kept, " lines more")) + "\n";
+    lines = kept + 1;
   }
   std::string frame;
   if (drawn_lines_ > 0) absl::StrAppend(&frame, "\r\x1b[", drawn_lines_, "A");
@@ -176,7 +177,7 @@ void SummarySink::Draw() {
 }
 
 absl::Status SummarySink::Finish() {
-  Draw();
+  Draw(/*is_last=*/true);
   return out_.Flush();
 }
 

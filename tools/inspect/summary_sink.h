@@ -66,7 +66,7 @@ class SummarySink : public Sink {
   };
 
   std::string Text() const;
-  void Draw();
+  void Draw(bool is_last);
 
   const TextOptions options_;
   const bool in_place_;

@@ -297,9 +297,9 @@ void TcpAssembly::TellGap(Connection& connection, size_t from, uint64_t position
 
 void TcpAssembly::Decide(Connection& connection, size_t from, std::span<const uint8_t> bytes) {
   const bool has_preface = BeginsPreface(bytes);
-  const bool is_relay_port = connection.key.first.port == kRelayPort || connection.key.second.port == kRelayPort;
+  const bool has_server = IsServer(connection, connection.key.first) || IsServer(connection, connection.key.second);
   const bool may_open = connection.has_client ? from == connection.client : true;
-  if (!is_relay_port && !(has_preface && may_open) && !BeginsFrame(bytes)) {
+  if (!has_server && !(has_preface && may_open) && !BeginsFrame(bytes)) {
     connection.state = State::kOther;
     ++other_connections_;
     for (Half& half : connection.halves) DropHeld(half);
@@ -310,13 +310,16 @@ void TcpAssembly::Decide(Connection& connection, size_t from, std::span<const ui
     if (has_preface) {
       connection.client = from;
       connection.from_start = true;
-    } else if (is_relay_port) {
-      connection.client = connection.key.first.port == kRelayPort ? 1 : 0;
+    } else if (has_server) {
+      connection.client = IsServer(connection, connection.key.first) ? 1 : 0;
     } else {
       connection.client = connection.key.first.port < connection.key.second.port ? 1 : 0;
     }
   }
   connection.state = State::kRelay;
+  if (connection.from_start && servers_.size() < kMostServers) {
+    servers_.insert(connection.client == 0 ? connection.key.second : connection.key.first);
+  }
 }
 
 void TcpAssembly::Open(const Connection& connection, absl::Time at) {

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "tools/inspect/packet.h"
 #include "tools/inspect/tap.h"
 
@@ -30,7 +31,6 @@ namespace relay::inspect {
 // Thread-compatible.
 class TcpAssembly {
  public:
-  static constexpr uint16_t kRelayPort = 7420;
   static constexpr size_t kMostHeldBytes = size_t{16} << 20;       // of a direction: the largest window that relayd has
   static constexpr size_t kMostHeldBytesInAll = size_t{64} << 20;  // four of those
   static constexpr size_t kMostConnections = 16384;                // that are followed at once, as relayd's
@@ -39,8 +39,10 @@ class TcpAssembly {
   static constexpr absl::Duration kReorderTime = absl::Seconds(1);  // the same, in the capture's time
   static constexpr absl::Duration kPatienceTime = absl::Seconds(60);
 
-  // `tap` outlives it.
-  explicit TcpAssembly(Tap& tap) : tap_(tap) {}
+  static constexpr size_t kMostServers = 1024;  // that are remembered
+
+  // `tap` outlives it. Connections of `port` are relay's, whatever they begin with.
+  explicit TcpAssembly(Tap& tap, uint16_t port = kRelayPort) : tap_(tap), port_(port) {}
 
   void Take(const Segment& segment);
   // What Tap::OnLost tells, in its place.
@@ -150,6 +152,10 @@ class TcpAssembly {
   void TellGap(Connection& connection, size_t from, uint64_t position, absl::Time at);
   void Open(const Connection& connection, absl::Time at);
   void Decide(Connection& connection, size_t from, std::span<const uint8_t> bytes);
+  // Where it began, its beginning says more than who its server is.
+  bool IsServer(const Connection& connection, const Endpoint& end) const {
+    return end.port == port_ || (!connection.from_start && servers_.contains(end));
+  }
   void DropHeld(Half& half);
   void Drop(Half& half, Held::iterator held);
   void Close(const Shared& connection, size_t first);
@@ -160,6 +166,8 @@ class TcpAssembly {
   }
 
   Tap& tap_;
+  const uint16_t port_;
+  absl::flat_hash_set<Endpoint> servers_;  // of connections that are relay's
   absl::flat_hash_map<Key, Shared> connections_;
   std::list<Connection*> by_use_;  // the one that was silent for longest first
   Line line_;                      // in the order of packets; where it is not empty, its first is behind a hole

@@ -14,6 +14,7 @@ namespace {
 using proto::FrameType;
 
 constexpr size_t kTypeColumns = 7;
+constexpr size_t kFlagColumns = 7;  // "req FIM"
 constexpr size_t kRequestColumns = 8;
 constexpr size_t kSizeColumns = 5;
 constexpr size_t kTruncatedDumpBytes = 32;
@@ -34,10 +35,10 @@ bool IsBadEnd(const SeenFrame& frame) {
 
 TextSink::TextSink(const TextOptions& options, Output& out)
     : options_(options),
-      layout_(options.width >= 140   ? Layout{11, 4, 5, 20, 20, true, 6}
-              : options.width >= 100 ? Layout{10, 3, 3, 7, 10, false, 6}
-              : options.width >= 80  ? Layout{8, 2, 2, 6, 8, false, 4}
-                                     : Layout{8, 2, 2, 0, 0, false, 4}),
+      layout_(options.width >= 140   ? Layout{11, 4, 5, kFlagColumns, 20, 6}
+              : options.width >= 100 ? Layout{10, 3, 3, kFlagColumns, 10, 6}
+              : options.width >= 80  ? Layout{8, 2, 2, kFlagColumns, 7, 4}
+                                     : Layout{8, 2, 2, 0, 0, 4}),
       out_(out) {}
 
 std::string TextSink::TimeText(absl::Time at, uint64_t offset) {
@@ -96,8 +97,7 @@ void TextSink::OnFrame(const SeenFrame& frame) {
   } else {
     line += frame.is(FrameType::kStart) ? style.Bold(type) : IsBadEnd(frame) ? style.Warn(type) : type;
   }
-  const std::string flags = layout_.has_long_flags ? FlagNames(frame.header.flags()) : FlagLetters(frame);
-  line += Column(flags, layout_.flags);
+  line += Column(FlagLetters(frame), layout_.flags);
   line += " " + style.Paint(colour, Fit(ShortId(frame.request()), kRequestColumns));
   std::string channel(frame.channel_name);
   if (channel.empty()) channel = ShortId(frame.channel);
@@ -199,8 +199,8 @@ void TextSink::OnDamage(const Place& place, const Damage& damage) {
 }
 
 void TextSink::OnSkipped(const Place& place, const Skipped& skipped) {
-  std::string text =
-      absl::StrCat("skipped ", skipped.bytes, " bytes, from ", skipped.offset, " to ", skipped.offset + skipped.bytes);
+  std::string text = absl::StrCat("skipped ", skipped.bytes, skipped.bytes == 1 ? " byte, from " : " bytes, from ",
+                                  skipped.offset, " to ", skipped.offset + skipped.bytes);
   switch (skipped.why) {
     case Skipped::Why::kDamage:
       break;
@@ -226,8 +226,8 @@ void TextSink::OnSkipped(const Place& place, const Skipped& skipped) {
 }
 
 void TextSink::OnGap(const Place& place, uint64_t offset, uint64_t bytes) {
-  const std::string how_many = bytes == 0 ? "bytes" : absl::StrCat(bytes, " bytes");
-  PrintNote(place, offset, absl::StrCat(how_many, " are missing, from ", offset), true);
+  const std::string how_many = bytes == 0 ? "bytes are" : bytes == 1 ? "1 byte is" : absl::StrCat(bytes, " bytes are");
+  PrintNote(place, offset, absl::StrCat(how_many, " missing, from ", offset), true);
 }
 
 void TextSink::OnLost(uint64_t frames, absl::Time at) {

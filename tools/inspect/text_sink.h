@@ -51,8 +51,7 @@ class TextSink : public Sink {
     size_t slot;
     size_t flags;    // 0: not shown
     size_t channel;  // 0: not shown
-    bool has_long_flags;
-    size_t digits;  // of a second
+    size_t digits;   // of a second
   };
 
   void PrintHead();

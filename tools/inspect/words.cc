@@ -203,6 +203,14 @@ bool IsWide(char32_t c) {
          (c >= 0x1f300 && c <= 0x1faff) || (c >= 0x20000 && c <= 0x3fffd);
 }
 
+// What joins the character before it, or is not seen.
+bool IsWithoutWidth(char32_t c) {
+  return (c >= 0x0300 && c <= 0x036f) || (c >= 0x0483 && c <= 0x0489) || (c >= 0x0591 && c <= 0x05bd) ||
+         (c >= 0x0610 && c <= 0x061a) || (c >= 0x064b && c <= 0x065f) || (c >= 0x1ab0 && c <= 0x1aff) ||
+         (c >= 0x1dc0 && c <= 0x1dff) || (c >= 0x200b && c <= 0x200f) || (c >= 0x20d0 && c <= 0x20ff) ||
+         (c >= 0xfe00 && c <= 0xfe0f) || (c >= 0xfe20 && c <= 0xfe2f) || c == 0xfeff || (c >= 0x1f3fb && c <= 0x1f3ff);
+}
+
 char32_t CodePoint(std::string_view character) {
   const auto first = static_cast<unsigned char>(character[0]);
   if (character.size() == 1) return first;
@@ -230,8 +238,8 @@ void ForEachCharacter(std::string_view text, Call call) {
     const size_t length = proto::CharacterBytes(text);
     const std::string_view character = text.substr(0, length == 0 ? 1 : length);
     text.remove_prefix(character.size());
-    const size_t columns = length > 1 && IsWide(CodePoint(character)) ? 2 : 1;
-    if (!call(character, columns)) return;
+    const char32_t code = length > 1 ? CodePoint(character) : 0;
+    if (!call(character, IsWithoutWidth(code) ? 0 : IsWide(code) ? size_t{2} : size_t{1})) return;
   }
 }
 
@@ -406,7 +414,7 @@ std::vector<std::string_view> Wrap(std::string_view text, size_t columns) {
 std::string InAscii(std::string_view text) {
   std::string ascii;
   ForEachCharacter(text, [&ascii](std::string_view character, size_t width) {
-    if (character.size() == 1 || width == 0) {
+    if (character.size() == 1 || character[0] == '\x1b') {
       ascii += character;
     } else {
       ascii.append(width, LooksLike(character));

@@ -29,6 +29,7 @@
 #include "tools/inspect/json_sink.h"
 #include "tools/inspect/live.h"
 #include "tools/inspect/output.h"
+#include "tools/inspect/packet.h"
 #include "tools/inspect/pcapng_writer.h"
 #include "tools/inspect/proxy.h"
 #include "tools/inspect/raw.h"
@@ -67,6 +68,8 @@ where frames come from
                          passed, and two files both directions of a connection;
                          '-' is stdin. Bytes have no times: then what only the
                          order between the directions decides is not judged
+    --port N             the relay's, in a pcap that begins in the middle of
+                         connections; those that begin in it are known [7420]
   --hex                  FILE is a hex dump, pasted from a terminal
 
 what is shown
@@ -118,6 +121,7 @@ struct Arguments {
   std::string client;
   std::string request;
   std::optional<uint32_t> snap_bytes;
+  std::optional<uint16_t> port;
   std::string write;
   std::string times = "relative";
   std::string colour = "auto";
@@ -222,8 +226,10 @@ absl::StatusOr<std::unique_ptr<inspect::Source>> OpenSource(const Arguments& arg
       return absl::InvalidArgumentError(input->name() +
                                         ": it is a capture, of which one is read; mergecap makes one of two");
     }
-    return inspect::OpenCapture(std::move(input), [](uint64_t connections) {
-      PrintError("relay inspect: " + std::to_string(connections) + " TCP connections that are not relay's\n");
+    const uint16_t port = arguments.port.value_or(inspect::kRelayPort);
+    return inspect::OpenCapture(std::move(input), port, [](uint64_t connections) {
+      PrintError("relay inspect: left out, since they are not relay's: " + std::to_string(connections) +
+                 (connections == 1 ? " TCP connection" : " TCP connections") + "; --port names a relay's port\n");
     });
   }
   // Who sees frames sees it beside them.
@@ -302,6 +308,7 @@ std::string WhatDoesNotFit(const Arguments& arguments) {
   if (is_of_live && arguments.live.empty()) return "--channel, --client and --request go with --live; see --filter";
   if (arguments.snap_bytes.has_value() && arguments.live.empty()) return "--snap-bytes is of what --live mirrors";
   if (arguments.dump_bytes.has_value() && !arguments.is_verbose) return "--dump-bytes is of what -v shows";
+  if (arguments.port.has_value() && arguments.files.empty()) return "--port is of a pcap that is read";
   if (arguments.is_hex && arguments.files.empty()) return "--hex is how a FILE is read";
   const int views = static_cast<int>(arguments.shows_requests) + static_cast<int>(arguments.shows_summary) +
                     static_cast<int>(!arguments.timeline.empty());
@@ -330,6 +337,7 @@ int Inspect(int argc, const char* const* argv) {
   app.add_option("--client", arguments.client)->check(Needs("an id"));
   app.add_option("--request", arguments.request)->check(Needs("an id"));
   app.add_option("--snap-bytes", arguments.snap_bytes);
+  app.add_option("--port", arguments.port);
   app.add_option("--write", arguments.write)->check(Needs("a file"));
   app.add_option("--time", arguments.times)->check(CLI::IsMember({"relative", "delta", "clock"}));
   app.add_option("--color,--colour", arguments.colour)->check(CLI::IsMember({"auto", "always", "never"}));

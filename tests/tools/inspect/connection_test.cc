@@ -276,10 +276,10 @@ TEST(Connection, CountsWhatPassesAProxyOnce) {
   Told told;
   told.Open(2);
   const auto up = [&told](const std::string& bytes) {
-    for (const ConnectionId leg : {1, 2}) told.Return(leg), told.Up(bytes);
+    for (const auto leg : {ConnectionId{1}, ConnectionId{2}}) told.Return(leg), told.Up(bytes);
   };
   const auto down = [&told](const std::string& bytes) {
-    for (const ConnectionId leg : {2, 1}) told.Return(leg), told.Down(bytes);
+    for (const auto leg : {ConnectionId{2}, ConnectionId{1}}) told.Return(leg), told.Down(bytes);
   };
   up(std::string(proto::kPreface) + server::HelloFrame() + JoinFrame(1, Id(1), "jobs") + JoinFrame(2, Id(2), "jobs"));
   down(WelcomeFrame());
@@ -317,10 +317,11 @@ class GoneSenderTest : public ConnectionTest {
   }
 };
 
-TEST_F(GoneSenderTest, LeavesOpenWhatTheServerClosedFirst) {
+TEST_F(GoneSenderTest, LosesItsConnectionWhereTheServerClosedFirst) {
   told_.Close(Direction::kToClient);
   told_.Close(Direction::kToServer);
-  EXPECT_EQ(Only().end, "open");
+  EXPECT_EQ(Only().end, "connection_lost");
+  EXPECT_EQ(Only().code, static_cast<uint32_t>(absl::StatusCode::kUnavailable));
   EXPECT_FALSE(Only().may_have_run.has_value());
 }
 

@@ -72,6 +72,18 @@ TEST(FrameReader, FindsTheNextHeaderBehindDamage) {
                                        "skipped " + at + "+" + std::to_string(noise.size()), "PING", "PING"));
 }
 
+// A frame whose flags are wrong has a length all the same: what looks like a header in its payload is none.
+TEST(FrameReader, SearchesNoFrameWhoseLengthIsSound) {
+  std::string broken = ChunkFrame(flag::kRequest, 1, server::Id(1), PingFrame(1) + PingFrame(2));
+  broken[5] = static_cast<char>(flag::kIdempotent | flag::kRequest);
+  for (const bool resyncs : {false, true}) {
+    Told told(resyncs);
+    told.Up(kGreeting + broken + PingFrame(3));
+    told.EndAll();
+    EXPECT_THAT(told.Take(), ElementsAre("preface", "HELLO", "CHUNK !bad_header", "PING"));
+  }
+}
+
 TEST(FrameReader, FindsTheFirstFrameOfACaptureThatBeginsInsideOfOne) {
   Told told(/*resync=*/false, /*from_start=*/false);
   const std::string chunk = ChunkFrame(flag::kRequest, 1, server::Id(1), std::string(100, 'x'));

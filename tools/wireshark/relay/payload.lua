@@ -48,7 +48,7 @@ end
 -- `tells_run`: that it leaves may_have_run out means that it is false.
 function Writer:status(status, tells_run)
   local code = status.code and status.code[1] or 0
-  local name = CODES[code] or tostring(code)
+  local name = CODES[code] or "code " .. tostring(code)
   self.tree:add(f.status, name):set_generated()
   self:add("code", status.code, 0)
   self:add("message", status.message)
