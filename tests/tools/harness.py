@@ -116,8 +116,11 @@ class Terminal:
     def __init__(self, test, columns=80, rows=24):
         self.screen, self.tty = os.openpty()
         test.addCleanup(os.close, self.screen)
-        fcntl.ioctl(self.tty, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.resize(columns, rows)
         self.text = ""
+
+    def resize(self, columns, rows=24):
+        fcntl.ioctl(self.screen, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def close_tty(self):
         os.close(self.tty)

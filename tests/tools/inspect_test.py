@@ -227,6 +227,20 @@ class Shown(Inspect):
                 for line in re.sub(r"\x1b\[[0-9;]*m", "", text).split("\r\n"):
                     self.assertLessEqual(len(line), columns, line)
 
+    def test_lines_fit_a_terminal_that_has_become_smaller(self):
+        terminal = Terminal(self, 100)
+        process, through = self.inspector(self.server, stdout=terminal.tty, env={"LC_ALL": "C.UTF-8", "NO_COLOR": "1"})
+        terminal.close_tty()
+        widths = []
+        for columns in (100, 70):
+            terminal.resize(columns)
+            terminal.text = ""
+            self.send("nobody", "--require-receiver", env={"RELAY_SERVER": through})
+            terminal.read_until("RESET.*\n")
+            widths.append(max(len(line) for line in terminal.text.split("\r\n")))
+        self.interrupt(process)
+        self.assertEqual(widths, [100, 70])
+
     def test_a_summary_is_drawn_over_itself_on_a_terminal(self):
         text = self.on_terminal("--summary")
         drawings = re.split(r"\r\x1b\[(\d+)A\x1b\[J", text)  # a key may have been echoed
@@ -389,6 +403,9 @@ class Files(Inspect):
                 (["-", "--requests", "--summary"], USAGE, "one of them"),
                 (["-", "--timeline", "12345678"], FAILED_PRECONDITION, "no request 12345678"),
                 (["-", "--time", "never"], USAGE, "--time"),
+                (["-", "-v", "--requests"], USAGE, "-v is of frames"),
+                (["--live", "tcp://127.0.0.1:1", "--client", "0000abcd"], INVALID_ARGUMENT,
+                 "--client: '0000abcd' is not a UUID; --filter takes the 8 digits"),
                 (["-", "--snap-bytes", "9"], USAGE, "--snap-bytes is of what --live mirrors"),
                 (["-", "--dump-bytes", "9"], USAGE, "--dump-bytes is of what -v shows"),
                 ([self.file("a.gz", b"\x1f\x8b\x08")], INVALID_ARGUMENT, "a.gz: it is compressed with gzip: relay "

@@ -140,11 +140,12 @@ void Connection::OnStream(SeenFrame& frame, Slot& slot) {
 
 void Connection::Spend(SeenFrame& frame, Stream& stream) {
   if (frame.type() == FrameType::kStart) stream.has_started = true;
-  stream.cost += CostOf(frame);
+  const uint64_t cost = CostOf(frame);
+  stream.cost += cost;
   if (frame.type() == FrameType::kEnd || frame.header.has(flag::kFin)) stream.has_ended = true;
   if (!SeesAll()) return;
   frame.credit = Credit{stream.cost, stream.window};
-  if (stream.cost > stream.window) Break(frame, Rule::kWindowOverrun);
+  if (cost > 0 && stream.cost > stream.window) Break(frame, Rule::kWindowOverrun);
 }
 
 void Connection::OnForeign(SeenFrame& frame, const Slot& slot) {

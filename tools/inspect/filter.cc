@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "tools/inspect/exchange_fields.h"
@@ -76,7 +77,8 @@ std::string Guess(std::string_view name, const std::vector<std::string>& names) 
   std::string nearest;
   size_t least = 3;
   for (const std::string& candidate : names) {
-    const size_t distance = Distance(name.substr(0, 64), candidate);
+    const auto lower = [](std::string_view text) { return absl::AsciiStrToLower({text.data(), text.size()}); };
+    const size_t distance = Distance(lower(name.substr(0, 64)), lower(candidate));
     if (distance >= least) continue;
     least = distance;
     nearest = candidate;
@@ -249,7 +251,12 @@ class Parser {
   Test ParseComparison() {
     const size_t name_at = at_;
     while (at_ < text_.size() && IsNameCharacter(text_[at_])) ++at_;
-    const std::string name(text_.substr(name_at, at_ - name_at));
+    std::string name(text_.substr(name_at, at_ - name_at));
+    if (name == kMetadataPrefix && IsQuote()) {
+      const std::optional<std::string> key = ParseQuoted();
+      if (!key.has_value()) return Fail(at_, "this '\"' is not closed");
+      name += *key;
+    }
     if (name.empty()) return Fail(name_at, "here the name of a field was expected");
     const FieldInfo* const field = Find(name, FieldsOf(shown_));
     if (field == nullptr) return Fail(UnknownName(name_at, name, shown_));
@@ -265,18 +272,30 @@ class Parser {
     };
   }
 
+  bool IsQuote() const { return at_ < text_.size() && text_[at_] == '"'; }
+
+  // Nothing where it is not closed.
+  std::optional<std::string> ParseQuoted() {
+    std::string value;
+    for (size_t at = at_ + 1; at < text_.size(); ++at) {
+      if (text_[at] == '"') {
+        at_ = at + 1;
+        return value;
+      }
+      if (text_[at] == '\\' && at + 1 < text_.size()) ++at;
+      value += text_[at];
+    }
+    return std::nullopt;
+  }
+
   Test ParseValue(const std::string& name, const FieldInfo& field, std::string_view op, size_t op_at) {
     SkipSpace();
     const size_t value_at = at_;
     std::string value;
-    const bool is_quoted = at_ < text_.size() && text_[at_] == '"';
-    if (is_quoted) {
-      for (++at_; at_ < text_.size() && text_[at_] != '"'; ++at_) {
-        if (text_[at_] == '\\' && at_ + 1 < text_.size()) ++at_;
-        value += text_[at_];
-      }
-      if (at_ >= text_.size()) return Fail(value_at, "this '\"' is not closed");
-      ++at_;
+    if (IsQuote()) {
+      std::optional<std::string> quoted = ParseQuoted();
+      if (!quoted.has_value()) return Fail(value_at, "this '\"' is not closed");
+      value = *std::move(quoted);
     } else {
       while (at_ < text_.size() && IsNameCharacter(text_[at_])) value += text_[at_++];
       if (value.empty() && text_.substr(at_).starts_with('\'')) return Fail(value_at, "quotes of values are \"");

@@ -28,13 +28,15 @@ Output::Output(int fd, bool at_once, std::function<void()> on_failed, Screen scr
     : fd_(fd), at_once_(at_once), on_failed_(std::move(on_failed)), screen_(screen) {}
 
 void Output::Write(std::string_view text) {
-  if (screen_.columns == 0) {
+  const size_t now = screen_.follows_terminal ? TerminalColumns(fd_) : 0;
+  const size_t columns = now > 0 ? now : screen_.columns;
+  if (columns == 0) {
     held_ += screen_.is_ascii ? InAscii(text) : text;
   } else {
     while (!text.empty()) {
       const std::string_view line = text.substr(0, text.find('\n'));
       text.remove_prefix(std::min(text.size(), line.size() + 1));
-      const std::string shown = CutTo(screen_.columns, line);
+      const std::string shown = CutTo(columns, line);
       held_ += screen_.is_ascii ? InAscii(shown) : shown;
       held_ += '\n';
     }

@@ -15,6 +15,7 @@ namespace relay::inspect {
 struct Screen {
   size_t columns = 0;  // that lines are cut at; 0: nowhere
   bool is_ascii = false;
+  bool follows_terminal = false;  // lines are cut at as many columns as it has by then
 };
 
 // Thread-compatible.

@@ -183,7 +183,10 @@ absl::StatusOr<std::unique_ptr<inspect::Source>> OpenLive(const Arguments& argum
                                        std::tuple(&arguments.request, &options.request, "--request")}) {
     if (text->empty()) continue;
     *id = proto::ParseUuid(*text);
-    if (!id->has_value()) return absl::InvalidArgumentError(std::string(flag) + ": '" + *text + "' is not a UUID");
+    if (!id->has_value()) {
+      return absl::InvalidArgumentError(std::string(flag) + ": '" + *text +
+                                        "' is not a UUID; --filter takes the 8 digits " + "that are shown of one");
+    }
   }
   return inspect::OpenLive(options);
 }
@@ -262,7 +265,7 @@ inspect::Screen ScreenOf(const Arguments& arguments) {
   if (arguments.is_json) return {};
   const size_t columns = inspect::TerminalColumns(STDOUT_FILENO);
   const bool is_ascii = arguments.is_ascii || (columns > 0 && !inspect::IsUtf8Locale());
-  return {arguments.width > 0 ? arguments.width : columns, is_ascii};
+  return {arguments.width > 0 ? arguments.width : columns, is_ascii, arguments.width == 0 && columns > 0};
 }
 
 inspect::Filter::Shown ShownBy(const Arguments& arguments) {
@@ -313,6 +316,7 @@ std::string WhatDoesNotFit(const Arguments& arguments) {
   const int views = static_cast<int>(arguments.shows_requests) + static_cast<int>(arguments.shows_summary) +
                     static_cast<int>(!arguments.timeline.empty());
   if (views > 1) return "--requests, --timeline, --summary: one of them is shown";
+  if (views > 0 && arguments.is_verbose) return "-v is of frames";
   if (arguments.is_json && (arguments.shows_summary || !arguments.timeline.empty())) {
     return "--json: of frames, or with --requests of exchanges";
   }

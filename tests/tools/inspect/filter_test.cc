@@ -87,6 +87,7 @@ TEST(Filter, RefusesValuesThatNoFieldHas) {
   EXPECT_THAT(ErrorOf("side!=server"), HasSubstr("side is one of sender, receiver, at column 7"));
   EXPECT_THAT(ErrorOf("status==CANCELED"), HasSubstr("no status 'CANCELED'; is it CANCELLED?, at column 9"));
   EXPECT_THAT(ErrorOf("status==lost", Filter::Shown::kExchanges), HasSubstr("no status 'lost', at column 9"));
+  EXPECT_THAT(ErrorOf("type==chunk"), HasSubstr("no type 'chunk'; is it CHUNK?, at column 7"));
   EXPECT_THAT(ErrorOf("violation==slot_bus"), HasSubstr("is it slot_busy?"));
   EXPECT_THAT(ErrorOf("payload==broken"), HasSubstr("payload is one of parsed, cut, malformed, bad_start"));
   EXPECT_THAT(ErrorOf("mirror_kind==read"), HasSubstr("mirror_kind is one of READ, WRITTEN"));
@@ -117,6 +118,9 @@ TEST(Filter, KnowsAnIdByItsShortFormAndMetadataByItsKey) {
   EXPECT_EQ(Count("metadata.user==ada"), 2u);
   EXPECT_EQ(Count("metadata.user~\"d\" && direction==to_server"), 1u);
   EXPECT_EQ(Count("metadata.nobody==ada"), 0u);
+  EXPECT_EQ(Count("metadata.\"user\" == \"ada\""), 2u);
+  EXPECT_EQ(Count("metadata.\"k\u00e4y \\\"1\\\"\""), 0u);
+  EXPECT_THAT(ErrorOf("metadata.\"user==ada"), HasSubstr("this '\"' is not closed, at column 10"));
   EXPECT_GT(Count("flags~FIN"), 0u);
 }
 

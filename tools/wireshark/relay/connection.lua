@@ -328,6 +328,7 @@ end
 
 -- A stream's START, CHUNK or END where the exchange is live.
 function Connection:spend(frame, stream)
+  local cost_before = stream.cost
   if frame.type == "START" then
     stream.has_started = true
     stream.cost = stream.cost + self.start_cost(frame)
@@ -337,7 +338,7 @@ function Connection:spend(frame, stream)
   if frame.type == "END" or frame:has(self.header.FIN) then stream.has_ended = true end
   if not self.sees_all then return end
   frame.cost, frame.credit = u64(stream.cost), stream.window
-  if frame.cost > frame.credit then break_rule(frame, "window_overrun") end
+  if stream.cost > cost_before and frame.cost > frame.credit then break_rule(frame, "window_overrun") end
 end
 
 function Connection:check_start_bytes(frame)
