@@ -180,15 +180,11 @@ Status Operation::WriteStatus() const {
   return OkStatus();
 }
 
-Status Operation::SetHead(v1::Start head) {
+Status Operation::SetHead(std::string head) {
   net::MutexLock lock(mutex_);
   if (Status status = WriteStatus(); !status.ok()) return status;
   if (out_is_begun_) return FailedPreconditionError("the response was begun before");
-  const size_t bytes = head.ByteSizeLong();
-  if (bytes > max_start_bytes_) {
-    return InvalidArgumentError("method, content type and metadata take " + std::to_string(bytes) +
-                                " bytes; the server takes " + std::to_string(max_start_bytes_));
-  }
+  if (head.size() > max_start_bytes_) return StartTooLarge(head.size(), max_start_bytes_);
   out_head_ = std::move(head);
   return OkStatus();
 }

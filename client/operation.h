@@ -95,7 +95,7 @@ class Operation : public std::enable_shared_from_this<Operation> {
   // All of it, of a Send that has ended.
   StatusOr<Reply> TakeReply();
 
-  Status SetHead(v1::Start head);
+  Status SetHead(std::string head);  // as MakeStart gives it
   Status Write(std::string_view bytes);
   // Adds `bytes` whatever their size, and completes the stream with them. For a response: the status and metadata that
   // it ends with, and the operation that goes on waiting on this client where there is one. Does not block.
@@ -256,7 +256,7 @@ class Operation : public std::enable_shared_from_this<Operation> {
   uint64_t wake_at_cost_ ABSL_GUARDED_BY(mutex_) = 0;  // so much of it is worth telling
 
   // The stream that goes out.
-  v1::Start out_head_ ABSL_GUARDED_BY(mutex_);  // of a response
+  std::string out_head_ ABSL_GUARDED_BY(mutex_);  // of a response
   size_t max_start_bytes_ ABSL_GUARDED_BY(mutex_) = proto::kSmallestMaxStartBytes;
   std::string out_ ABSL_GUARDED_BY(mutex_);
   size_t out_taken_ ABSL_GUARDED_BY(mutex_) = 0;

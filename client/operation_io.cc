@@ -73,10 +73,7 @@ Operation::Verdict Operation::AdvanceWait(Protocol& protocol, uint16_t slot, abs
 Operation::Verdict Operation::AdvanceStart(Protocol& protocol, uint16_t slot, absl::Time now) {
   if (!out_is_begun_ && !out_is_whole_ && !flush_) return std::nullopt;
   RequestStart& start = spec_.start;
-  if (const size_t bytes = start.head.ByteSizeLong(); bytes > max_start_bytes_) {
-    return InvalidArgumentError("method, content type and metadata take " + std::to_string(bytes) +
-                                " bytes; the server takes " + std::to_string(max_start_bytes_));
-  }
+  if (start.head.size() > max_start_bytes_) return StartTooLarge(start.head.size(), max_start_bytes_);
   if (spec_.limit.has_value()) {
     start.timeout = std::max(*spec_.limit - (now - submitted), absl::Milliseconds(1));
     start.max_extension = std::max(spec_.max_extension - (now - submitted), absl::ZeroDuration());

@@ -94,36 +94,34 @@ std::optional<size_t> Protocol::Start(uint16_t number, const Uuid& id, const Req
   return AppendStart(*slot, number, flags, start.head, &start, body, is_whole, false);
 }
 
-std::optional<size_t> Protocol::Respond(uint16_t number, const Uuid& id, const v1::Start& head, std::string_view body,
+std::optional<size_t> Protocol::Respond(uint16_t number, const Uuid& id, std::string_view head, std::string_view body,
                                         bool is_whole, bool goes_on) {
   Slot* slot = FindLive(number, id);
   if (slot == nullptr || slot->state != State::kServing || slot->out_is_open) return std::nullopt;
   return AppendStart(*slot, number, flag::kResponse, head, nullptr, body, is_whole, goes_on && MayGoOn(*slot));
 }
 
-size_t Protocol::AppendStart(Slot& slot, uint16_t number, uint8_t flags, const v1::Start& head,
+size_t Protocol::AppendStart(Slot& slot, uint16_t number, uint8_t flags, std::string_view head,
                              const RequestStart* request, std::string_view body, bool is_whole, bool goes_on) {
-  const size_t head_bytes = head.ByteSizeLong();
-  assert(head_bytes <= limits_.max_start_bytes);
-  const size_t room = limits_.max_payload_bytes - proto::kStartBlockBytes - head_bytes;
+  assert(head.size() <= limits_.max_start_bytes);
+  const size_t room = limits_.max_payload_bytes - proto::kStartBlockBytes - head.size();
   const size_t taken = std::min({body.size(), room, static_cast<size_t>(credit(number))});
   const bool completes = is_whole && taken == body.size();
   if (completes) flags |= flag::kFin;
   if (completes && goes_on) flags |= flag::kReceive;
 
-  const size_t payload_bytes = proto::kStartBlockBytes + head_bytes + taken;
+  const size_t payload_bytes = proto::kStartBlockBytes + head.size() + taken;
   const size_t at = output_.size();
-  output_.resize(at + proto::kHeaderBytes + proto::kStartBlockBytes + head_bytes);
+  output_.resize(at + proto::kHeaderBytes + proto::kStartBlockBytes);
   auto* bytes = reinterpret_cast<uint8_t*>(output_.data()) + at;
   proto::WriteHeader(bytes, static_cast<uint32_t>(payload_bytes), FrameType::kStart, flags, number, slot.exchange);
   proto::StartBlock block(std::span(bytes + proto::kHeaderBytes, proto::kStartBlockBytes));
-  block.set_start_bytes(static_cast<uint16_t>(head_bytes));
+  block.set_start_bytes(static_cast<uint16_t>(head.size()));
   if (request != nullptr) {
     block.set_timeout_ms(Milliseconds(request->timeout));
     block.set_max_extension_ms(Milliseconds(request->max_extension));
   }
-  head.SerializeWithCachedSizesToArray(bytes + proto::kHeaderBytes + proto::kStartBlockBytes);
-  output_.append(body.substr(0, taken));
+  output_.append(head).append(body.substr(0, taken));
 
   slot.out_is_open = true;
   slot.out_cost += proto::StartCost(taken);

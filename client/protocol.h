@@ -79,7 +79,7 @@ struct Event {
 
 // What opens a request beyond its body.
 struct RequestStart {
-  v1::Start head;  // at most limits().max_start_bytes
+  std::string head;  // a Start as it goes out, of at most limits().max_start_bytes
   bool is_idempotent = false;
   bool requires_receiver = false;
   absl::Duration timeout;        // zero for none; else at least a millisecond is told
@@ -116,7 +116,7 @@ class Protocol {
   // The same for the response of the request that the slot serves. Where that completes it, the exchange is over, and
   // `goes_on` says that the slot waits again, without end; not where a withdrawal's echo is still to come, since it
   // could not be told which of the two waits the echo ends. IsWaiting() says what became of it.
-  std::optional<size_t> Respond(uint16_t slot, const proto::Uuid& id, const v1::Start& head, std::string_view body,
+  std::optional<size_t> Respond(uint16_t slot, const proto::Uuid& id, std::string_view head, std::string_view body,
                                 bool is_whole, bool goes_on);
   // Sends as much of `bytes` as the credit takes, and at most `max_bytes` of frames, and returns how much that was;
   // completes the stream if `is_whole` and all was taken. The stream was opened.
@@ -198,7 +198,7 @@ class Protocol {
   static bool MayGoOn(const Slot& slot) { return slot.state == State::kServing && !slot.is_withdrawing; }
   void BeginExchange(Slot& slot, State state, const proto::Uuid& id);
   void EndExchange(Slot& slot, bool goes_on);
-  size_t AppendStart(Slot& slot, uint16_t number, uint8_t flags, const v1::Start& head, const RequestStart* request,
+  size_t AppendStart(Slot& slot, uint16_t number, uint8_t flags, std::string_view head, const RequestStart* request,
                      std::string_view body, bool is_whole, bool goes_on);
   void CompleteOutput(Slot& slot, bool goes_on);
   void AppendReset(uint16_t slot, const proto::Uuid& id, const Status& status, bool requeue);

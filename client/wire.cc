@@ -55,17 +55,23 @@ Metadata FromWire(const google::protobuf::RepeatedPtrField<v1::Field>& wire) {
   return metadata;
 }
 
-StatusOr<v1::Start> MakeStart(std::string_view method, std::string_view content_type, const Metadata& metadata) {
+StatusOr<std::string> MakeStart(std::string_view method, std::string_view content_type, const Metadata& metadata) {
   if (!proto::IsUtf8(method)) return InvalidArgumentError("a method is UTF-8");
   if (!proto::IsUtf8(content_type)) return InvalidArgumentError("a content type is UTF-8");
   const bool keys_are_utf8 =
       std::all_of(metadata.begin(), metadata.end(), [](const auto& field) { return proto::IsUtf8(field.first); });
   if (!keys_are_utf8) return InvalidArgumentError("a name in metadata is UTF-8");
+  if (method.empty() && content_type.empty() && metadata.empty()) return std::string();
   v1::Start start;
-  if (!method.empty()) start.set_method(std::string(method));
-  if (!content_type.empty()) start.set_content_type(std::string(content_type));
+  start.set_method(std::string(method));
+  start.set_content_type(std::string(content_type));
   ToWire(metadata, *start.mutable_metadata());
-  return start;
+  return start.SerializeAsString();
+}
+
+Status StartTooLarge(size_t bytes, size_t most_bytes) {
+  return InvalidArgumentError("method, content type and metadata take " + std::to_string(bytes) +
+                              " bytes; the server takes " + std::to_string(most_bytes));
 }
 
 Status CheckChannel(std::string_view channel) { return FromAbsl(proto::CheckChannelName(channel)); }

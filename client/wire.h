@@ -30,8 +30,9 @@ Status FromAbsl(const absl::Status& status);
 void ToWire(const Metadata& metadata, google::protobuf::RepeatedPtrField<v1::Field>& wire);
 Metadata FromWire(const google::protobuf::RepeatedPtrField<v1::Field>& wire);
 
-// What a START begins with, or INVALID_ARGUMENT where a text is no UTF-8.
-StatusOr<v1::Start> MakeStart(std::string_view method, std::string_view content_type, const Metadata& metadata);
+// The Start of a START as it goes out, or INVALID_ARGUMENT where a text is no UTF-8.
+StatusOr<std::string> MakeStart(std::string_view method, std::string_view content_type, const Metadata& metadata);
+Status StartTooLarge(size_t bytes, size_t most_bytes);
 
 // INVALID_ARGUMENT with the rule, where a channel's name is none.
 Status CheckChannel(std::string_view channel);

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "client/protocol.h"
+#include "client/wire.h"
 #include "client_model.h"
 #include "client_script.h"
 #include "driver.h"
@@ -200,13 +201,13 @@ void Connection::Starts() {
   const std::string body(BodyBytes(), 'o');
   if (is_leaving_ || id == proto::kNilUuid) return;
   client::RequestStart start;
-  start.head.set_method("method");
+  start.head = *client::MakeStart("method", "", {});
   start.is_idempotent = (flags & kIsIdempotent) != 0;
   start.requires_receiver = (flags & kRequiresReceiver) != 0;
   if ((flags & kHasTimeout) != 0) start.timeout = absl::Microseconds(1);
   std::optional<size_t> expected;
   if (model_.slot(slot).may_begin()) {
-    expected = StartTakes(body.size(), start.head.ByteSizeLong(), model_.limits().initial_window_bytes - 24);
+    expected = StartTakes(body.size(), start.head.size(), model_.limits().initial_window_bytes - 24);
   }
   Took("Start", protocol_.Start(slot, id, start, body, (flags & kIsWhole) != 0), expected);
 }
@@ -216,12 +217,11 @@ void Connection::Responds() {
   const proto::Uuid id = RequestId(slot);
   const uint8_t flags = input_.Byte();
   const std::string body(BodyBytes(), 'o');
-  v1::Start head;
-  head.set_content_type("text");
+  const std::string head = *client::MakeStart("", "text", {});
   const ClientModel::Slot& of = model_.slot(slot);
   std::optional<size_t> expected;
   if (of.state == ClientModel::State::kServing && of.id == id && !of.out.is_open) {
-    expected = StartTakes(body.size(), head.ByteSizeLong(), model_.credit(slot));
+    expected = StartTakes(body.size(), head.size(), model_.credit(slot));
   }
   const bool goes_on = (flags & kGoesOn) != 0 && !is_leaving_;
   Took("Respond", protocol_.Respond(slot, id, head, body, (flags & kIsWhole) != 0, goes_on), expected);

@@ -10,6 +10,17 @@ namespace relay::simulation {
 
 using proto::kNilUuid;
 
+namespace {
+
+// Of a request whose story is told so, and of its responses.
+std::string HeadOf(size_t story) {
+  v1::Start head;
+  head.set_method(absl::StrCat(story));
+  return head.SerializeAsString();
+}
+
+}  // namespace
+
 void World::Act(Link& link) {
   if (link.protocol == nullptr || link.actors.empty() || link.is_shut) return;
   if (link.is_deaf && random_.OneIn(4)) {
@@ -144,7 +155,7 @@ void World::BeginRequest(Link& link, Actor& actor) {
   story.is_idempotent = random_.OneIn(2);
   story.request.seed = random_.Next();
   client::RequestStart start;
-  start.head.set_method(absl::StrCat(stories_.size()));
+  start.head = HeadOf(stories_.size());
   start.is_idempotent = story.is_idempotent;
   start.requires_receiver = random_.OneIn(10);
   if (random_.OneIn(3)) start.timeout = absl::Milliseconds(static_cast<int64_t>(random_.Scaled(5000)));
@@ -194,8 +205,7 @@ void World::RespondMore(Link& link, Actor& actor, uint64_t most) {
   const bool is_all = sent.bytes + more.size() == actor.to_send;
   size_t taken = 0;
   if (!actor.has_responded) {
-    v1::Start head;
-    if (!actor.is_foreign) head.set_method(absl::StrCat(actor.story));
+    const std::string head = actor.is_foreign ? "" : HeadOf(actor.story);
     const auto first = link.protocol->Respond(actor.slot, actor.exchange, head, more, is_all && !ends_apart, goes_on);
     if (!first.has_value()) return;
     actor.has_responded = true;
