@@ -185,7 +185,7 @@ absl::StatusOr<std::unique_ptr<inspect::Source>> OpenLive(const Arguments& argum
     *id = proto::ParseUuid(*text);
     if (!id->has_value()) {
       return absl::InvalidArgumentError(std::string(flag) + ": '" + *text +
-                                        "' is not a UUID; --filter takes the 8 digits " + "that are shown of one");
+                                        "' is not a UUID; --filter takes the 8 digits that are shown of one");
     }
   }
   return inspect::OpenLive(options);
