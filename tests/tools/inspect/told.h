@@ -4,6 +4,8 @@
 #ifndef RELAY_TESTS_TOOLS_INSPECT_TOLD_H_
 #define RELAY_TESTS_TOOLS_INSPECT_TOLD_H_
 
+#include <gtest/gtest.h>
+
 #include <string>
 #include <string_view>
 #include <vector>
@@ -87,6 +89,22 @@ class Told : public Sink {
   std::string channel_name_;
   std::vector<Exchange> exchanges_;
   Decoder decoder_;
+};
+
+class ToldTest : public testing::Test {
+ protected:
+  explicit ToldTest(bool in_order = true) : told_(/*resync=*/false, /*from_start=*/true, in_order) {}
+
+  std::vector<std::string> Up(const std::string& bytes) {
+    told_.Up(bytes);
+    return told_.Take();
+  }
+  std::vector<std::string> Down(const std::string& bytes) {
+    told_.Down(bytes);
+    return told_.Take();
+  }
+
+  Told told_;
 };
 
 inline std::string WelcomeFrame(uint32_t window = 65536, uint32_t max_payload = 65536) {
