@@ -51,23 +51,31 @@ Link::Link(std::vector<net::Address> addresses, ConnectionOptions options, std::
 void Link::Submit(std::shared_ptr<Operation> operation) {
   Command command(Command::Kind::kSubmit);
   command.operation = std::move(operation);
-  mailbox_.Post(std::move(command));
+  Post(std::move(command));
 }
 
 void Link::Wake(std::shared_ptr<Operation> operation) {
   Command command(Command::Kind::kLook);
   command.operation = std::move(operation);
-  mailbox_.Post(std::move(command));
+  Post(std::move(command));
 }
 
 void Link::Leave(std::shared_ptr<Participant> participant) {
   Command command(Command::Kind::kLeave);
   command.participant = std::move(participant);
-  mailbox_.Post(std::move(command));
+  Post(std::move(command));
+}
+
+void Link::Post(Command command) {
+  if (OnIoThread()) {
+    if (state_ != State::kEnded) own_commands_.push_back(std::move(command));
+  } else {
+    mailbox_.Post(std::move(command));
+  }
 }
 
 void Link::Close() {
-  mailbox_.Post(Command(Command::Kind::kClose));
+  Post(Command(Command::Kind::kClose));
   if (OnIoThread()) return;
   std::thread thread;
   {
@@ -99,13 +107,14 @@ std::string Link::url() {
 void Link::Run() {
   io_thread_ = std::this_thread::get_id();
   timer_.emplace(*loop_, [this] { OnTimer(); });
-  more_output_.emplace(*loop_, [] {});
+  more_.emplace(*loop_, [] {});
   loop_->SetTurnEnd([this] { OnTurnEnd(); });
   BeginRound();
   loop_->Run();
+  own_commands_.clear();
   connector_.reset();
   stream_.reset();
-  more_output_.reset();
+  more_.reset();
   timer_.reset();
   loop_.reset();
   io_thread_ = std::thread::id();  // the system may give it to another thread
@@ -129,6 +138,13 @@ void Link::OnCommands(std::vector<Command>& commands) {
         break;
     }
   }
+}
+
+void Link::CarryOut() {
+  carried_out_.swap(own_commands_);
+  OnCommands(carried_out_);
+  carried_out_.clear();
+  if (!own_commands_.empty()) more_->Schedule();
 }
 
 void Link::Report(const Status& first_result) {
@@ -235,7 +251,7 @@ size_t Link::OnBytes(std::span<uint8_t> bytes) {
   const size_t taken = size - bytes.size();
   if (const auto broken = std::exchange(broken_, std::nullopt)) {
     // The server learns what it did wrong, if it listens.
-    if (state_ == State::kUp) OnTurnEnd();
+    if (state_ == State::kUp) Write();
     OnBroken(*broken);
   }
   return taken;
@@ -323,21 +339,28 @@ void Link::OnTimer() {
 }
 
 void Link::OnTurnEnd() {
+  CarryOut();
   // A server that is going waits for what runs; when that is over it hears so, and closes.
   if (state_ == State::kUp && goaway_.has_value() && !said_goaway_ && !roster_.IsRunning()) {
     said_goaway_ = true;
     protocol_->Goaway(OkStatus());
   }
-  if (stream_ != nullptr && stream_->unsent_bytes() == 0 && protocol_->output_bytes() > 0) {
-    protocol_->TakeOutput(output_, loop_->Now());
-    const std::span<const uint8_t> slice(reinterpret_cast<const uint8_t*>(output_.data()), output_.size());
-    stream_->Write(std::span(&slice, 1));
-    output_.clear();
-    // What left room for more brings it in the next turn, behind whatever else is ready.
-    roster_.Unblock(loop_->Now());
-    if (protocol_->output_bytes() > 0 && stream_->unsent_bytes() == 0) more_output_->Schedule();
-  }
-  if (!timer_.has_value()) return;
+  Write();
+  SetTimer();
+}
+
+void Link::Write() {
+  if (stream_ == nullptr || stream_->unsent_bytes() > 0 || protocol_->output_bytes() == 0) return;
+  protocol_->TakeOutput(output_, loop_->Now());
+  const std::span<const uint8_t> slice(reinterpret_cast<const uint8_t*>(output_.data()), output_.size());
+  stream_->Write(std::span(&slice, 1));
+  output_.clear();
+  // What left room for more brings it in the next turn, behind whatever else is ready.
+  roster_.Unblock(loop_->Now());
+  if (protocol_->output_bytes() > 0 && stream_->unsent_bytes() == 0) more_->Schedule();
+}
+
+void Link::SetTimer() {
   absl::Time next = std::min(state_over_, roster_.next_time());
   if (state_ == State::kUp) next = std::min(next, protocol_->next_time());
   if (next == timer_at_) return;

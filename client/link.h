@@ -76,8 +76,12 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
 
   enum class State { kResting, kAttempting, kUp, kClosing, kEnded };
 
+  // Thread-safe. What a callback asks for is done at the end of its turn, any other thread's in a turn of its own.
+  void Post(Command command);
   void Run();
   void OnCommands(std::vector<Command>& commands);
+  // What the I/O thread has handed to itself.
+  void CarryOut();
 
   void BeginRound();
   void Attempt();
@@ -98,6 +102,8 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
   void OnBroken(const Status& why);
   void OnTimer();
   void OnTurnEnd();
+  void Write();
+  void SetTimer();
   void DropStream();
 
   // Constant.
@@ -106,8 +112,8 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
 
   // I/O thread, which destroys them.
   std::unique_ptr<net::Loop> loop_;
-  std::optional<net::Timer> timer_;       // heartbeats, deadlines, attempts, rests
-  std::optional<net::Soon> more_output_;  // there was more to write than one turn's worth
+  std::optional<net::Timer> timer_;  // heartbeats, deadlines, attempts, rests
+  std::optional<net::Soon> more_;    // there was more to do than one turn's worth
   std::unique_ptr<net::Connector> connector_;
   std::unique_ptr<net::Stream> stream_;
   std::unique_ptr<Protocol> protocol_;
@@ -121,7 +127,9 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
   std::optional<Status> broken_;  // found inside a call of the stream
   std::optional<Status> goaway_;  // that of the server
   bool said_goaway_ = false;
-  std::string output_;  // kept for its capacity
+  std::string output_;  // kept for its capacity, like these
+  std::vector<Command> own_commands_;
+  std::vector<Command> carried_out_;
   Backoff backoff_;
 
   net::Mailbox<Command> mailbox_;
