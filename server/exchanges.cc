@@ -337,7 +337,7 @@ End Exchanges::OnWindow(Client* client, Frame frame) {
     return End::kNone;
   }
   if (window <= std::max(stream.window, is_request ? exchange->withheld_window : 0)) {
-    client->session->control_tokens -= Session::kDropped;
+    client->session->control_tokens -= Session::kSaysNothing;
     return End::kNone;
   }
   if (is_request && IsRedeliverable(*exchange)) {

@@ -49,8 +49,8 @@ struct Limits {
   absl::Duration drain_timeout = absl::Seconds(25);  // orchestrators kill 30 s after SIGTERM
 
   uint32_t control_frames_per_second = 4096;  // of one connection: JOIN, LEAVE, PING, withdrawals, RECEIVEs that wait
-                                              // not; what is only dropped counts an eighth. A pool of
-                                              // max_clients_per_connection a second
+                                              // not; what is only dropped, and an empty CHUNK, counts an eighth. A pool
+                                              // of max_clients_per_connection a second
   uint32_t control_frame_burst = 16384;       // such a pool withdraws, leaves and joins again at once
   uint32_t max_clients = 131072;              // on all connections, 32 such pools; some 250 bytes each
 

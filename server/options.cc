@@ -195,7 +195,7 @@ void AddLimits(CLI::App& app, Limits& limits) {
 
   flags.Count("control-frames-per-second", limits.control_frames_per_second, 0, kMostCount,
               "JOIN, LEAVE, PING, withdrawals and RECEIVEs that do not wait, of one connection, and eight times as "
-              "many that are only dropped; 0: any number");
+              "many that are only dropped or are empty CHUNKs; 0: any number");
   flags.Count("control-frame-burst", limits.control_frame_burst, 1, kMostCount, "so many of them at once");
   flags.Count("max-clients", limits.max_clients, 1, kMostCount, "clients joined on all connections; 250 bytes each");
 

@@ -45,7 +45,7 @@ End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
   }
   if (!frame.has_known_type()) {
     ++metrics_.unknown_frames;
-    session.control_tokens -= Session::kDropped;
+    session.control_tokens -= Session::kSaysNothing;
     return CheckTokens(session);
   }
   if (const proto::HeaderFault fault = proto::CheckHeader(frame); fault != proto::HeaderFault::kNone) {
@@ -78,6 +78,8 @@ End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
       }
       break;
     case FrameType::kChunk:
+      if (frame.payload().empty() && !frame.has(proto::flag::kFin)) session.control_tokens -= Session::kSaysNothing;
+      [[fallthrough]];
     case FrameType::kEnd:
       exchanges_.OnBody(session, session.slots.Find(frame.slot()), frame);
       break;
@@ -88,14 +90,14 @@ End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
       end = exchanges_.OnReset(session, session.slots.Find(frame.slot()), frame);
       break;
     case FrameType::kExtend:
-      session.control_tokens -= Session::kDropped;
+      session.control_tokens -= Session::kSaysNothing;
       end = exchanges_.OnExtend(session.slots.Find(frame.slot()), frame);
       break;
     case FrameType::kPing:
       end = OnPing(session, frame);
       break;
     case FrameType::kPong:
-      session.control_tokens -= Session::kDropped;
+      session.control_tokens -= Session::kSaysNothing;
       end = frame.payload().size() == proto::kPingBytes ? End::kNone : End::kMalformed;
       break;
     case FrameType::kGoaway:
@@ -106,7 +108,7 @@ End Relay::OnFrame(Session& session, Frame frame, std::string_view& words) {
       break;
   }
   if (end != End::kNone || !session.is_live()) return end;
-  if (metrics_.late_frames != late_frames) session.control_tokens -= Session::kDropped;
+  if (metrics_.late_frames != late_frames) session.control_tokens -= Session::kSaysNothing;
   if (end = CheckTokens(session); end != End::kNone) return end;
   if (session.control_frames_owed > limits_.control_frames_owed) return End::kControlFramesOwed;
   return End::kNone;

@@ -160,8 +160,8 @@ struct Session : SessionState {
     kMoved,      // to be at home on another core from the end of the turn on
   };
 
-  // What a frame that is only dropped, or answered from what is known, takes of control_tokens.
-  static constexpr double kDropped = 1.0 / 8;
+  // What a frame that is only dropped, answered from what is known, or carries nothing, takes of control_tokens.
+  static constexpr double kSaysNothing = 1.0 / 8;
 
   // What refusing a frame takes beside the frame itself, in units of Relay::OnBytes.
   static constexpr uint32_t kWorkOfError = 16;

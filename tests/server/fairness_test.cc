@@ -121,7 +121,9 @@ TEST(ControlFrames, AreBoundedWhateverTheyAre) {
   const std::string leave = FrameOf(FrameType::kLeave, 1, client, status);
   const std::string ping = FrameOf(FrameType::kPing, 0, 0, proto::kNilUuid, "12345678");
   const std::string unknown = FrameOf(static_cast<FrameType>(200), 0, 0, proto::kNilUuid);
-  const std::string late = ChunkFrame(proto::flag::kRequest, 1, Id(9), "");
+  const std::string late = ChunkFrame(proto::flag::kRequest, 1, Id(9), "late");
+  const std::string request = StartFrame(proto::flag::kRequest, 1, Id(9));
+  const std::string empty = ChunkFrame(proto::flag::kRequest, 1, Id(9), "");
   struct Case {
     std::string first;
     std::string within;
@@ -135,6 +137,7 @@ TEST(ControlFrames, AreBoundedWhateverTheyAre) {
            Case{"", Times(80, unknown), unknown},
            Case{"", Times(80, late), late},
            Case{"", Times(80, Pong()), Pong()},
+           Case{join + request, Times(72, empty + ChunkFrame(proto::flag::kRequest, 1, Id(9), "x")), empty},
            Case{join, Times(9, ReceiveFrame(1, 0)), ReceiveFrame(1, 0)},
        }) {
     Driver driver(FewControlFrames());

@@ -208,7 +208,7 @@ End Reference::OnFrame(Peer& peer, const Frame& frame) {
   if (peer.state == State::kHello && (!is_known || frame.type() != FrameType::kHello)) return End::kBeforeHello;
   if (!is_known) {
     ++metrics_.unknown_frames;
-    peer.control_tokens -= kDropped;
+    peer.control_tokens -= kSaysNothing;
     return CheckTokens(peer);
   }
   if (!HasGoodHeader(frame)) return End::kBadHeader;
@@ -241,6 +241,9 @@ End Reference::OnFrame(Peer& peer, const Frame& frame) {
       end = OnStart(peer, slot, frame);
       break;
     case FrameType::kChunk:
+      if (frame.payload().empty() && !frame.has(proto::flag::kFin)) peer.control_tokens -= kSaysNothing;
+      OnBody(peer, slot, frame);
+      break;
     case FrameType::kEnd:
       OnBody(peer, slot, frame);
       break;
@@ -251,7 +254,7 @@ End Reference::OnFrame(Peer& peer, const Frame& frame) {
       end = OnReset(peer, slot, frame);
       break;
     case FrameType::kExtend:
-      peer.control_tokens -= kDropped;
+      peer.control_tokens -= kSaysNothing;
       end = OnExtend(slot, frame);
       break;
     case FrameType::kPing:
@@ -261,14 +264,14 @@ End Reference::OnFrame(Peer& peer, const Frame& frame) {
       Write(peer, {Header(FrameType::kPong, 0, 0, kNilUuid, frame.payload_text()), {}});
       break;
     case FrameType::kPong:
-      peer.control_tokens -= kDropped;
+      peer.control_tokens -= kSaysNothing;
       if (frame.payload().size() != proto::kPingBytes) return End::kMalformed;
       break;
     case FrameType::kGoaway:
       end = OnGoaway(peer, frame);
       break;
   }
-  if (metrics_.late_frames != late_before) peer.control_tokens -= kDropped;
+  if (metrics_.late_frames != late_before) peer.control_tokens -= kSaysNothing;
   if (end == End::kNone && peer.is_live()) end = CheckTokens(peer);
   if (end == End::kNone && peer.owed > limits_.control_frames_owed) end = End::kControlFramesOwed;
   return end;

@@ -227,7 +227,7 @@ class Reference {
   void RefillTokens(Peer& peer);
   // What a frame takes of the rate of control frames: a whole one, or an eighth where it is dropped or changes nothing.
   static constexpr double kWhole = 1;
-  static constexpr double kDropped = 0.125;
+  static constexpr double kSaysNothing = 0.125;
   End CheckTokens(const Peer& peer) const;
   void Refuse(Peer& peer, End end);
   void Kill(Peer& peer, End end);

@@ -266,7 +266,7 @@ End Reference::OnWindow(Slot* slot, const Frame& frame) {
     return End::kNone;
   }
   if (window <= std::max(stream.window, is_request ? request.withheld : 0)) {
-    slot->peer->control_tokens -= kDropped;
+    slot->peer->control_tokens -= kSaysNothing;
     return End::kNone;
   }
   if (is_request && MayMove(request)) {

@@ -229,8 +229,9 @@ void World::Babble(Link& link) {
     if (!is_request && ends && random_.OneIn(2)) flags = static_cast<uint8_t>(flags | flag::kReceive);
   }
   const bool floods = type == FrameType::kChunk && random_.OneIn(is_of_part ? 4 : 12);
-  const std::string payload = floods ? std::string(60000, 'w') : WildPayload(type);
-  const uint64_t times = floods ? random_.Between(2, 6) : 1;
+  const bool is_empty = floods && random_.OneIn(3);
+  const std::string payload = is_empty ? "" : floods ? std::string(60000, 'w') : WildPayload(type);
+  const uint64_t times = is_empty ? random_.Between(20, 200) : floods ? random_.Between(2, 6) : 1;
   // Those that belong to few frames more often: of a request's START, and RECEIVE.
   const uint64_t bit = random_.OneIn(2) ? random_.Between(3, 5) : random_.Below(8);
   if (odd == kFlag) flags = static_cast<uint8_t>(flags ^ (1u << bit));

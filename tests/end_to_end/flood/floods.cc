@@ -228,12 +228,14 @@ void AddExchanges(std::vector<Flood>& floods) {
                     .opening = Always(Hello()),
                     .block = Repeated(Frame(kPing, 0xff, 7, kRequestId))});
   floods.push_back({.name = "empty CHUNKs",
+                    .ends = {"control_frames_per_second"},
                     .opening = Joining(2),
                     .block = WithItself(Chunks(kInitialWindowBytes / kHeaderBytes, ""))});
   floods.push_back({.name = "one-byte CHUNKs",
                     .opening = Joining(2),
                     .block = WithItself(Chunks(kInitialWindowBytes / (kHeaderBytes + 1), "x"))});
   floods.push_back({.name = "empty CHUNKs to a queue",
+                    .ends = {"control_frames_per_second"},
                     .opening = Joining(1),
                     .block = Request(1, kRequestId, 0) + Chunks(kInitialWindowBytes / kHeaderBytes, "") + reset});
   floods.push_back({.name = "WINDOW of one byte more",
