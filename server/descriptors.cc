@@ -1,6 +1,9 @@
 #include "server/descriptors.h"
 
+#include <fcntl.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <limits>
@@ -21,11 +24,25 @@ uint64_t RaiseDescriptorLimit() {
   return setrlimit(RLIMIT_NOFILE, &raised) == 0 ? raised.rlim_cur : limit.rlim_cur;
 }
 
+void ReserveDescriptors(uint64_t below) {
+  rlimit limit = {};
+  if (below == 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  const uint64_t last = std::min<uint64_t>({below, limit.rlim_cur, std::numeric_limits<int>::max()}) - 1;
+  const int low = epoll_create1(EPOLL_CLOEXEC);
+  const int high = fcntl(low, F_DUPFD_CLOEXEC, static_cast<int>(last));
+  if (high >= 0) close(high);
+  if (low >= 0) close(low);
+}
+
 uint64_t ConnectionsThatFit(uint64_t descriptors, size_t listeners) {
   const uint64_t own = kOwnDescriptors + listeners;
   if (descriptors <= own) return 1;
   const uint64_t free = descriptors - own;
   return std::max<uint64_t>(free - free / 8, 1);
+}
+
+uint64_t DescriptorsFor(uint64_t connections, size_t listeners) {
+  return kOwnDescriptors + listeners + connections + (connections - 1) / 7;
 }
 
 }  // namespace relay::server

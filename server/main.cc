@@ -63,9 +63,11 @@ void FitConnections(relay::server::Options& options, spdlog::logger& log) {
   const size_t besides = options.listen.size() + kDescriptorsOfThread * (options.threads - 1);
   const uint64_t fit = relay::server::ConnectionsThatFit(descriptors, besides);
   uint32_t& most = options.limits.max_connections;
-  if (fit >= most) return;
-  log.warn("event=max_connections_lowered from={} to={} descriptors={}", most, fit, descriptors);
-  most = static_cast<uint32_t>(fit);
+  if (fit < most) {
+    log.warn("event=max_connections_lowered from={} to={} descriptors={}", most, fit, descriptors);
+    most = static_cast<uint32_t>(fit);
+  }
+  relay::server::ReserveDescriptors(relay::server::DescriptorsFor(most, besides));
 }
 
 // It is going: one that comes while connections are closed must not make a failure of it, once nobody watches.

@@ -2,6 +2,12 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <string>
 
 namespace relay::server {
 namespace {
@@ -17,6 +23,48 @@ TEST(Descriptors, AllowAtLeastOneConnection) {
   EXPECT_EQ(ConnectionsThatFit(17, 1), 1u);
   EXPECT_EQ(ConnectionsThatFit(18, 1), 1u);
   EXPECT_EQ(ConnectionsThatFit(19, 1), 2u);
+}
+
+TEST(Descriptors, AreAsManyAsTheConnectionsThatFitTake) {
+  for (const uint64_t connections : {1, 2, 7, 8, 100, 16384}) {
+    const uint64_t descriptors = DescriptorsFor(connections, 1);
+    EXPECT_EQ(ConnectionsThatFit(descriptors, 1), connections);
+    if (connections > 1) {
+      EXPECT_LT(ConnectionsThatFit(descriptors - 1, 1), connections);
+    }
+  }
+}
+
+// What the system has made room for, of this process.
+uint64_t RoomForDescriptors() {
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  uint64_t room = 0;
+  while (status >> word) {
+    if (word == "FDSize:") status >> room;
+  }
+  return room;
+}
+
+TEST(Descriptors, AreReservedUpToTheLimitAndNoneStaysOpen) {
+  rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit lower = before;
+  lower.rlim_cur = 4096;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &lower), 0);
+  const int free = dup(0);
+  close(free);
+  ReserveDescriptors(1500);
+  EXPECT_GE(RoomForDescriptors(), 1500u);
+  EXPECT_LT(RoomForDescriptors(), 4096u);
+  ReserveDescriptors(1'000'000);
+  EXPECT_GE(RoomForDescriptors(), 4096u);
+  EXPECT_LT(RoomForDescriptors(), 100'000u);
+  ReserveDescriptors(0);
+  const int still_free = dup(0);
+  close(still_free);
+  EXPECT_EQ(still_free, free);
+  setrlimit(RLIMIT_NOFILE, &before);
 }
 
 TEST(Descriptors, TheSoftLimitIsRaisedToTheHardOne) {
