@@ -26,7 +26,7 @@ TEST(Descriptors, AllowAtLeastOneConnection) {
 }
 
 TEST(Descriptors, AreAsManyAsTheConnectionsThatFitTake) {
-  for (const uint64_t connections : {1, 2, 7, 8, 100, 16384}) {
+  for (const uint64_t connections : {1u, 2u, 7u, 8u, 100u, 16384u}) {
     const uint64_t descriptors = DescriptorsFor(connections, 1);
     EXPECT_EQ(ConnectionsThatFit(descriptors, 1), connections);
     if (connections > 1) {
