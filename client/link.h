@@ -127,9 +127,9 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
   std::optional<Status> broken_;  // found inside a call of the stream
   std::optional<Status> goaway_;  // that of the server
   bool said_goaway_ = false;
-  std::string output_;  // kept for its capacity, like these
-  std::vector<Command> own_commands_;
-  std::vector<Command> carried_out_;
+  std::vector<Command> own_commands_;  // what this thread has posted; to be done at the turn's end
+  std::vector<Command> carried_out_;   // kept for its capacity, like the next
+  std::string output_;
   Backoff backoff_;
 
   net::Mailbox<Command> mailbox_;

@@ -24,12 +24,9 @@ uint64_t RaiseDescriptorLimit() {
   return setrlimit(RLIMIT_NOFILE, &raised) == 0 ? raised.rlim_cur : limit.rlim_cur;
 }
 
-void ReserveDescriptors(uint64_t below) {
-  rlimit limit = {};
-  if (below == 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  const uint64_t last = std::min<uint64_t>({below, limit.rlim_cur, std::numeric_limits<int>::max()}) - 1;
+void ReserveDescriptors(uint32_t below) {
   const int low = epoll_create1(EPOLL_CLOEXEC);
-  const int high = fcntl(low, F_DUPFD_CLOEXEC, static_cast<int>(last));
+  const int high = fcntl(low, F_DUPFD_CLOEXEC, static_cast<int>(below - 1));
   if (high >= 0) close(high);
   if (low >= 0) close(low);
 }

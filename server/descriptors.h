@@ -12,10 +12,10 @@ namespace relay::server {
 // then.
 uint64_t RaiseDescriptorLimit();
 
-// Has the system keep room for descriptors below this number, as far as the limit allows. By itself it makes room as
-// they come, twice as much each time, and where there are threads each time takes 8 to 16 ms (measured), in which
-// whoever accepts does nothing else. 8 bytes each.
-void ReserveDescriptors(uint64_t below);
+// Has the system keep room for descriptors below this number; nothing where that is over the limit. By itself it makes
+// room as they come, twice as much each time, and where there are threads each time takes 8 to 16 ms (measured), in
+// which whoever accepts does nothing else. 8 bytes each.
+void ReserveDescriptors(uint32_t below);
 
 // The connections that fit under a limit of descriptors beside so many listeners and what the process needs for itself.
 // An eighth is left for the moment after a connection's end: for those who are told that there is no room, for one.

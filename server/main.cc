@@ -67,7 +67,7 @@ void FitConnections(relay::server::Options& options, spdlog::logger& log) {
     log.warn("event=max_connections_lowered from={} to={} descriptors={}", most, fit, descriptors);
     most = static_cast<uint32_t>(fit);
   }
-  relay::server::ReserveDescriptors(relay::server::DescriptorsFor(most, besides));
+  relay::server::ReserveDescriptors(static_cast<uint32_t>(relay::server::DescriptorsFor(most, besides)));
 }
 
 // It is going: one that comes while connections are closed must not make a failure of it, once nobody watches.

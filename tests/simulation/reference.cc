@@ -242,8 +242,7 @@ End Reference::OnFrame(Peer& peer, const Frame& frame) {
       break;
     case FrameType::kChunk:
       if (frame.payload().empty() && !frame.has(proto::flag::kFin)) peer.control_tokens -= kSaysNothing;
-      OnBody(peer, slot, frame);
-      break;
+      [[fallthrough]];
     case FrameType::kEnd:
       OnBody(peer, slot, frame);
       break;

@@ -225,7 +225,8 @@ class Reference {
   End OnLeave(Peer& peer, const proto::Frame& frame);
   End OnGoaway(Peer& peer, const proto::Frame& frame);
   void RefillTokens(Peer& peer);
-  // What a frame takes of the rate of control frames: a whole one, or an eighth where it is dropped or changes nothing.
+  // What a frame takes of the rate of control frames: a whole one, or an eighth where it is dropped, changes or carries
+  // nothing.
   static constexpr double kWhole = 1;
   static constexpr double kSaysNothing = 0.125;
   End CheckTokens(const Peer& peer) const;

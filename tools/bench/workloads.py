@@ -102,7 +102,7 @@ def w5(systems, short):
     for system in systems:
         if system in ("haproxy", "forwarder", "nats (libnats)") or (short and system != "relay"):
             continue
-        seconds = 2 if short else 10 if system == "relay" else 1  # the others answer all of it, some ten seconds long
+        seconds = 2 if short else 10 if system == "relay" else 1  # the others refuse nothing, and answer three times as long
         yield Cell("W5", system, shape(seconds=seconds),
                    flags(receivers=4, slots=1, in_flight=40_000 if system == "relay" else 120_000, rate=12_000,
                          seconds=seconds, service_us="1000,1000,1000,1000", patience=10),
