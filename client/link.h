@@ -49,9 +49,10 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
   // The last Connection is gone: nobody will join the thread if this one cannot.
   void CloseForGood();
 
-  // FAILED_PRECONDITION on the I/O thread, which would wait for itself.
+  // Not on the I/O thread, which would wait for itself; and FAILED_PRECONDITION there.
+  bool MayBlock() const { return !OnIoThread(); }
   Status CheckMayBlock() const {
-    if (!OnIoThread()) return OkStatus();
+    if (MayBlock()) return OkStatus();
     return FailedPreconditionError("a blocking call inside a callback on the connection's I/O thread");
   }
   bool is_up() const { return is_up_.load(); }

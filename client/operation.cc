@@ -304,7 +304,7 @@ void Operation::Withdraw() {
 }
 
 void Operation::OnCancelled(std::function<void(const Status&)> call) {
-  const bool may_wait = CheckMayBlock().ok();
+  const bool may_wait = participant_->link->MayBlock();
   Status end;
   {
     net::MutexLock lock(mutex_);
@@ -318,7 +318,7 @@ void Operation::OnCancelled(std::function<void(const Status&)> call) {
 }
 
 void Operation::WaitCancelledCalled() {
-  if (!CheckMayBlock().ok()) return;
+  if (!participant_->link->MayBlock()) return;
   net::MutexLock lock(mutex_);
   while (calls_on_cancelled_) Wait();
 }

@@ -14,28 +14,40 @@ std::string_view NameOf(StatusCode code) {
   return number < kNames.size() ? kNames[number] : kNames[2];
 }
 
-Status::Status(StatusCode code, std::string_view message) : code_(code) {
-  if (!ok()) message_ = message;
+Status::Status(StatusCode code, std::string_view message) {
+  if (code == StatusCode::kOk) return;
+  mutable_rep().code = code;
+  rep_->message = message;
+}
+
+const Status::Rep& Status::OkRep() {
+  static const Rep ok;
+  return ok;
+}
+
+Status::Rep& Status::mutable_rep() {
+  if (rep_ == nullptr) rep_ = std::make_unique<Rep>();
+  return *rep_;
 }
 
 Status& Status::set_end(std::string_view end) {
-  end_ = end;
+  if (end != rep().end) mutable_rep().end = end;
   return *this;
 }
 
 Status& Status::set_may_have_run(bool may_have_run) {
-  may_have_run_ = may_have_run;
+  if (may_have_run != rep().may_have_run) mutable_rep().may_have_run = may_have_run;
   return *this;
 }
 
 Status& Status::set_retry_after(std::chrono::milliseconds retry_after) {
-  retry_after_ = retry_after;
+  if (retry_after != rep().retry_after) mutable_rep().retry_after = retry_after;
   return *this;
 }
 
 std::string Status::ToString() const {
-  std::string text(NameOf(code_));
-  if (!message_.empty()) text.append(": ").append(message_);
+  std::string text(NameOf(code()));
+  if (!message().empty()) text.append(": ").append(message());
   return text;
 }
 

@@ -1,6 +1,7 @@
 #include "proto/uuid.h"
 
 #include <algorithm>
+#include <boost/random/mersenne_twister.hpp>
 #include <boost/uuid/random_generator.hpp>
 #include <boost/uuid/string_generator.hpp>
 #include <boost/uuid/uuid_io.hpp>
@@ -25,7 +26,7 @@ uint64_t DrawSeed() {
 const uint64_t kHashSeeds[2] = {DrawSeed(), DrawSeed()};
 
 Uuid NewUuid() {
-  thread_local boost::uuids::random_generator_mt19937 generator;
+  thread_local boost::uuids::basic_random_generator<boost::random::mt19937_64> generator;  // two steps for each
   return generator();
 }
 

@@ -8,6 +8,7 @@
 
 #include <cassert>
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -48,18 +49,28 @@ class [[nodiscard]] Status {
   // `message` of an OK status is dropped.
   Status(StatusCode code, std::string_view message);
 
-  bool ok() const { return code_ == StatusCode::kOk; }
-  StatusCode code() const { return code_; }
+  Status(const Status& other) : rep_(other.rep_ == nullptr ? nullptr : std::make_unique<Rep>(*other.rep_)) {}
+  Status& operator=(const Status& other) {
+    if (rep_ != nullptr || other.rep_ != nullptr) *this = Status(other);
+    return *this;
+  }
+  // OK stays behind.
+  Status(Status&&) noexcept = default;
+  Status& operator=(Status&&) noexcept = default;
+  ~Status() = default;
+
+  bool ok() const { return rep_ == nullptr || rep_->code == StatusCode::kOk; }
+  StatusCode code() const { return rep().code; }
   // Words for people; they may change. UTF-8.
-  const std::string& message() const { return message_; }
+  const std::string& message() const { return rep().message; }
   // The stable name of the end, for programs ("no_receiver"), or "" where nobody named it. The server's, and of this
   // library "connection_lost" and "deadline".
-  const std::string& end() const { return end_; }
+  const std::string& end() const { return rep().end; }
   // Whether a receiver may have worked on the request that failed so, the one that said so itself among them. False
   // means that sending it again is safe.
-  bool may_have_run() const { return may_have_run_; }
+  bool may_have_run() const { return rep().may_have_run; }
   // How long to wait before trying again; 0 where nothing was said.
-  std::chrono::milliseconds retry_after() const { return retry_after_; }
+  std::chrono::milliseconds retry_after() const { return rep().retry_after; }
 
   Status& set_end(std::string_view end);
   Status& set_may_have_run(bool may_have_run);
@@ -69,14 +80,24 @@ class [[nodiscard]] Status {
   std::string ToString() const;
 
   // Same code, message, end, may_have_run and retry_after.
-  friend bool operator==(const Status&, const Status&) = default;
+  friend bool operator==(const Status& a, const Status& b) { return a.rep() == b.rep(); }
 
  private:
-  StatusCode code_ = StatusCode::kOk;
-  bool may_have_run_ = false;
-  std::chrono::milliseconds retry_after_{0};
-  std::string message_;
-  std::string end_;
+  struct Rep {
+    StatusCode code = StatusCode::kOk;
+    bool may_have_run = false;
+    std::chrono::milliseconds retry_after{0};
+    std::string message;
+    std::string end;
+
+    friend bool operator==(const Rep&, const Rep&) = default;
+  };
+
+  const Rep& rep() const { return rep_ == nullptr ? OkRep() : *rep_; }
+  Rep& mutable_rep();
+  static const Rep& OkRep();
+
+  std::unique_ptr<Rep> rep_;  // null for an OK of which nothing more was said: most are, and cost nothing
 };
 
 std::ostream& operator<<(std::ostream& out, const Status& status);
@@ -110,7 +131,7 @@ class [[nodiscard]] StatusOr {
   }
   StatusOr(T value) : value_(std::move(value)) {}  // NOLINT: return a value as it is
 
-  bool ok() const { return status_.ok(); }
+  bool ok() const { return value_.has_value(); }
   // OK where there is a value.
   const Status& status() const& { return status_; }
   Status status() && { return std::move(status_); }
