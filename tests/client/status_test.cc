@@ -19,6 +19,32 @@ TEST(Status, PrintsCodeAndMessage) {
 
 TEST(Status, OkHasNoMessage) { EXPECT_EQ(Status(StatusCode::kOk, "dropped"), OkStatus()); }
 
+TEST(Status, CopiesAreApart) {
+  Status status = AbortedError("a");
+  const Status copy = status;
+  status.set_end("end");
+  EXPECT_EQ(copy, AbortedError("a"));
+  EXPECT_NE(copy, status);
+  status = copy;
+  EXPECT_EQ(status, copy);
+  status = OkStatus();
+  EXPECT_TRUE(status.ok());
+  EXPECT_EQ(copy.message(), "a");
+  const Status& itself = status = copy;
+  status = itself;
+  EXPECT_EQ(status, copy);
+}
+
+TEST(Status, WhatIsSaidOfAnOkLeavesItOk) {
+  Status status;
+  status.set_end("").set_may_have_run(false);
+  EXPECT_EQ(status, OkStatus());
+  status.set_retry_after(std::chrono::milliseconds(1));
+  EXPECT_TRUE(status.ok());
+  EXPECT_NE(status, OkStatus());
+  EXPECT_EQ(status.retry_after(), std::chrono::milliseconds(1));
+}
+
 TEST(Status, SurvivesTheWireButForWhatIsTheServersToSay) {
   Status status = ResourceExhaustedError("queue full");
   status.set_end("\xff").set_may_have_run(true).set_retry_after(std::chrono::milliseconds(250));
@@ -54,6 +80,12 @@ TEST(StatusOr, HoldsWhatCanOnlyBeMoved) {
   EXPECT_EQ(*taken, 7);
   const StatusOr<std::unique_ptr<int>> error(NotFoundError("none"));
   EXPECT_EQ(error.status().code(), StatusCode::kNotFound);
+}
+
+TEST(StatusOr, WithoutItsErrorHasNoValueEither) {
+  StatusOr<int> error(NotFoundError("none"));
+  EXPECT_EQ(std::move(error).status().code(), StatusCode::kNotFound);
+  EXPECT_FALSE(error.ok());  // NOLINT: what moving has left is the point
 }
 
 TEST(Uuid, ParsesWhatItPrints) {
