@@ -49,7 +49,8 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
   // The last Connection is gone: nobody will join the thread if this one cannot.
   void CloseForGood();
 
-  // Not on the I/O thread, which would wait for itself; and FAILED_PRECONDITION there.
+  // Whether the calling thread is another than the I/O thread, which would wait for itself; where not,
+  // FAILED_PRECONDITION.
   bool MayBlock() const { return !OnIoThread(); }
   Status CheckMayBlock() const {
     if (MayBlock()) return OkStatus();

@@ -21,8 +21,8 @@ Status::Status(StatusCode code, std::string_view message) {
 }
 
 const Status::Rep& Status::OkRep() {
-  static const Rep ok;
-  return ok;
+  static const Rep* const ok = new Rep;  // for whoever asks while the program ends, too
+  return *ok;
 }
 
 Status::Rep& Status::mutable_rep() {

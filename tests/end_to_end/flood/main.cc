@@ -11,11 +11,11 @@
 // What --bench measures is the server and not who waits for a processor. On two cores relayd has one for itself; the
 // attacker and the pair share the other, and there the pair runs first (SCHED_FIFO, where the system allows it; the
 // first line says so), so that the answer of a request waits for relayd alone. Quiet, control and flooded p99 are
-// measured in this one arrangement, in rounds, and the table has the round whose ratio is the median: a machine that
-// stands still for some milliseconds now and then does so in some rounds, the relay would in all. The control is the
-// same flood against a port behind which nobody works, on the attacker's core: what the machine alone does to the pair.
-// The longest turn is relayd's own word for how long its loop looked at nothing new. A stall shows in it and in "most
-// us" if it comes once, and in p99 if it holds up one request in a hundred.
+// measured in this one arrangement, in rounds, and the table has the round whose ratio is the median: what happens in
+// fewer than half of them does not count, be it the machine's doing or the relay's. The control is the same flood
+// against a port behind which nobody works, on the attacker's core: what the machine alone does to the pair. The
+// longest turn is relayd's own word for how long its loop looked at nothing new. It and "most us" are of all rounds: a
+// stall shows there if it comes once, and in p99 if it holds up one request in a hundred.
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -105,7 +105,6 @@ Round Total(std::vector<Round> rounds) {
   for (const Round& round : rounds) {
     total.server_cpu += round.server_cpu;
     total.flooded.most_us = std::max(total.flooded.most_us, round.flooded.most_us);
-    total.toll.seconds += round.toll.seconds;
     total.toll.cpu_seconds += round.toll.cpu_seconds;
     total.toll.connections += round.toll.connections;
     total.toll.sent_bytes += round.toll.sent_bytes;
