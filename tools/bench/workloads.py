@@ -97,16 +97,18 @@ QUEUE_COUNT = 4000
 
 
 def w5(systems, short):
-    """Three times what four receivers of 1 ms can do, whatever comes back. Promised is what the queue holds. All of
-    the relay's senders share ten connections, which are refused far more than a connection may be by default."""
+    """Three times what four receivers of 1 ms can do, whatever comes back. Promised is what the queue holds. The relay's
+    receivers have one client each, or two, of which one waits while the other's work is done. All of its senders share
+    ten connections, which are refused far more than a connection may be by default."""
     for system in systems:
         if system in ("haproxy", "forwarder", "nats (libnats)") or (short and system != "relay"):
             continue
         seconds = 2 if short else 10 if system == "relay" else 1  # the others refuse nothing, and answer three times as long
-        yield Cell("W5", system, shape(seconds=seconds),
-                   flags(receivers=4, slots=1, in_flight=40_000 if system == "relay" else 120_000, rate=12_000,
-                         seconds=seconds, service_us="1000,1000,1000,1000", patience=10),
-                   fresh=("--queue-count", str(QUEUE_COUNT), "--resets-per-second", "0") if system == "relay" else ())
+        for slots in (1, 2) if system == "relay" else (1,):
+            yield Cell("W5", system, shape(seconds=seconds, slots=slots),
+                       flags(receivers=4, slots=slots, in_flight=40_000 if system == "relay" else 120_000, rate=12_000,
+                             seconds=seconds, service_us="1000,1000,1000,1000", patience=10),
+                       fresh=("--queue-count", str(QUEUE_COUNT), "--resets-per-second", "0") if system == "relay" else ())
 
 
 NO_LIMITS = ("--queue-count", "4000000", "--queue-bytes", "2GiB", "--queue-bytes-total", "4GiB", "--max-clients", "4000000",
