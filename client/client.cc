@@ -38,7 +38,48 @@ StatusOr<OperationSpec> MakeSend(std::string_view name, const SendOptions& optio
   return spec;
 }
 
+class AsyncSend : public Operation {
+ public:
+  using Done = std::function<void(StatusOr<Reply>)>;
+
+  AsyncSend(OperationSpec spec, std::shared_ptr<client::Participant> participant, std::string body, Done done)
+      : Operation(std::move(spec), std::move(participant), std::move(body)), done_(std::move(done)) {}
+
+ private:
+  void OnDone() override { std::exchange(done_, nullptr)(TakeReply()); }
+
+  Done done_;
+};
+
 }  // namespace
+
+namespace client {
+
+class AsyncReceive : public Operation {
+ public:
+  using Done = std::function<void(StatusOr<AsyncRequest>)>;
+
+  AsyncReceive(OperationSpec spec, const std::shared_ptr<ClientHandle>& handle, Done done)
+      : Operation(std::move(spec), handle->participant()), handle_(handle), done_(std::move(done)) {}
+
+ private:
+  void OnDone() override {
+    const Done done = std::exchange(done_, nullptr);
+    StatusOr<std::string> body = TakeBody();
+    if (!body.ok()) return done(body.status());
+    auto handle = handle_.lock();
+    if (handle == nullptr) {
+      Abort(UnavailableError("the receiver has left"), true);
+      return done(CancelledError("the client was dropped"));
+    }
+    done(AsyncRequest(std::make_shared<OperationHandle>(std::move(handle), shared_from_this()), *std::move(body)));
+  }
+
+  const std::weak_ptr<ClientHandle> handle_;  // which must not keep the client: dropping that ends the operation
+  Done done_;
+};
+
+}  // namespace client
 
 Client::Client(std::shared_ptr<Connection> connection, std::string_view channel, ClientOptions options) {
   auto participant = std::make_shared<client::Participant>();
@@ -66,8 +107,7 @@ StatusOr<Reply> Client::Send(std::string_view body, const SendOptions& options) 
   auto spec = MakeSend("Send", options);
   if (!spec.ok()) return spec.status();
   spec->collect_bytes = options.max_reply_bytes;
-  const auto operation = std::make_shared<Operation>(*std::move(spec), handle_->participant());
-  operation->Finish(std::string(body)).ok();  // a new operation takes it
+  const auto operation = std::make_shared<Operation>(*std::move(spec), handle_->participant(), std::string(body));
   handle_->link().Submit(operation);
   if (Status status = operation->WaitEnd(); !status.ok()) return status;
   return operation->TakeReply();
@@ -101,11 +141,9 @@ void Client::SendAsync(std::string body, const SendOptions& options, std::functi
   auto spec = MakeSend("SendAsync", options);
   if (!spec.ok()) return done(spec.status());
   spec->collect_bytes = options.max_reply_bytes;
-  const auto operation =
-      std::make_shared<Operation>(*std::move(spec), handle_->participant(),
-                                  [done = std::move(done)](Operation& ended) { done(ended.TakeReply()); });
-  operation->Finish(std::move(body)).ok();  // a new operation takes it
-  handle_->link().Submit(operation);
+  spec->is_async = true;
+  handle_->link().Submit(
+      std::make_shared<AsyncSend>(*std::move(spec), handle_->participant(), std::move(body), std::move(done)));
 }
 
 void Client::ReceiveAsync(const ReceiveOptions& options, std::function<void(StatusOr<AsyncRequest>)> done) {
@@ -116,18 +154,8 @@ void Client::ReceiveAsync(const ReceiveOptions& options, std::function<void(Stat
   spec.if_busy = options.if_busy;
   spec.limit = ToAbsl(options.wait);
   spec.collect_bytes = options.max_body_bytes;
-  // Not the handle itself: dropping the client ends the operation.
-  auto on_whole = [done = std::move(done), weak_handle = std::weak_ptr(handle_)](Operation& operation) {
-    if (Status status = operation.status(); !status.ok()) return done(status);
-    auto handle = weak_handle.lock();
-    if (handle == nullptr) {
-      operation.Abort(UnavailableError("the receiver has left"), true);
-      return done(CancelledError("the client was dropped"));
-    }
-    done(AsyncRequest(std::make_shared<client::OperationHandle>(std::move(handle), operation.shared_from_this()),
-                      operation.TakeBody()));
-  };
-  handle_->link().Submit(std::make_shared<Operation>(std::move(spec), handle_->participant(), std::move(on_whole)));
+  spec.is_async = true;
+  handle_->link().Submit(std::make_shared<client::AsyncReceive>(std::move(spec), handle_, std::move(done)));
 }
 
 }  // namespace relay

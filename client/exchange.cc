@@ -12,7 +12,7 @@ Exchange::Exchange(Exchange&&) noexcept = default;
 Exchange& Exchange::operator=(Exchange&&) noexcept = default;
 Exchange::~Exchange() = default;
 
-Uuid Exchange::id() const { return handle_->operation().request().id; }
+Uuid Exchange::id() const { return handle_->operation().id(); }
 
 Status Exchange::Write(std::string_view bytes) { return handle_->operation().Write(bytes); }
 

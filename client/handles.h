@@ -45,14 +45,7 @@ class OperationHandle {
       : client_(std::move(client)), operation_(std::move(operation)) {}
   OperationHandle(const OperationHandle&) = delete;
   OperationHandle& operator=(const OperationHandle&) = delete;
-  ~OperationHandle() {
-    if (operation_->spec().kind == Operation::Kind::kSend) {
-      operation_->Abort(CancelledError("dropped unfinished"), false);
-    } else if (!operation_->is_finished()) {
-      operation_->Abort(AbortedError("dropped unfinished"), false);
-    }
-    operation_->OnCancelled({});
-  }
+  ~OperationHandle() { operation_->Drop(); }
 
   Operation& operation() const { return *operation_; }
   const std::shared_ptr<Operation>& shared_operation() const { return operation_; }

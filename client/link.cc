@@ -121,23 +121,32 @@ void Link::Run() {
 }
 
 void Link::OnCommands(std::vector<Command>& commands) {
+  const absl::Time now = loop_->Now();
   for (Command& command : commands) {
-    const absl::Time now = loop_->Now();
     switch (command.kind) {
       case Command::Kind::kSubmit:
+        if (command.operation->spec().if_busy == IfBusy::kFail) LookAtAll(now);
         roster_.Submit(std::move(command.operation), now);
         break;
       case Command::Kind::kLook:
-        roster_.Look(command.operation, now);
+        looks_.push_back(std::move(command.operation));
         break;
       case Command::Kind::kLeave:
+        LookAtAll(now);
         roster_.Leave(command.participant, now);
         break;
       case Command::Kind::kClose:
+        LookAtAll(now);
         BeginClose();
         break;
     }
   }
+  LookAtAll(now);
+}
+
+void Link::LookAtAll(absl::Time now) {
+  for (const auto& operation : looks_) roster_.Look(operation, now);
+  looks_.clear();
 }
 
 void Link::CarryOut() {

@@ -81,7 +81,10 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
   // Thread-safe. What a callback asks for is done at the end of its turn, any other thread's in a turn of its own.
   void Post(Command command);
   void Run();
+  // Operations stand in line before those that are to be looked at are: so the answer that ends one says with its last
+  // frame that the next one waits.
   void OnCommands(std::vector<Command>& commands);
+  void LookAtAll(absl::Time now);
   // What the I/O thread has handed to itself.
   void CarryOut();
 
@@ -130,7 +133,8 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
   std::optional<Status> goaway_;  // that of the server
   bool said_goaway_ = false;
   std::vector<Command> own_commands_;  // what this thread has posted; to be done at the turn's end
-  std::vector<Command> carried_out_;   // kept for its capacity, like the next
+  std::vector<Command> carried_out_;   // kept for its capacity, like the next two
+  std::vector<std::shared_ptr<Operation>> looks_;
   std::string output_;
   Backoff backoff_;
 

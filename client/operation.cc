@@ -22,14 +22,18 @@ constexpr size_t kKeptBytes = size_t{256} * 1024;
 
 }  // namespace
 
-Operation::Operation(OperationSpec spec, std::shared_ptr<Participant> participant, Done done)
-    : spec_(std::move(spec)), participant_(std::move(participant)), done_(std::move(done)) {
+Operation::Operation(OperationSpec spec, std::shared_ptr<Participant> participant, std::optional<std::string> body)
+    : spec_(std::move(spec)), participant_(std::move(participant)) {
   if (spec_.kind != Kind::kSend) return;
   id_ = proto::NewUuid();
-  request_.id = FromWire(id_);
-  net::MutexLock lock(mutex_);
+  head_.emplace<ResponseHead>();
   out_is_kept_ = spec_.start.is_idempotent;
+  if (!body.has_value()) return;
+  out_ = *std::move(body);
+  out_is_whole_ = true;
 }
+
+Uuid Operation::id() const { return FromWire(id_); }
 
 void Operation::Wait() { changed_.Wait(mutex_); }
 
@@ -156,8 +160,9 @@ StatusOr<std::string> Operation::ReadAll(size_t max_bytes) {
   }
 }
 
-std::string Operation::TakeBody() {
+StatusOr<std::string> Operation::TakeBody() {
   net::MutexLock lock(mutex_);
+  if (has_ended_ && !end_.ok()) return end_;
   return std::move(in_);
 }
 
@@ -169,7 +174,7 @@ Metadata Operation::trailing_metadata() {
 StatusOr<Reply> Operation::TakeReply() {
   net::MutexLock lock(mutex_);
   if (!end_.ok()) return end_;
-  return Reply{std::move(in_), std::move(response_), std::move(in_trailing_)};
+  return Reply{std::move(in_), std::move(std::get<ResponseHead>(head_)), std::move(in_trailing_)};
 }
 
 Status Operation::WriteStatus() const {
@@ -255,24 +260,13 @@ bool Operation::holds_finish() {
   return holds_finish_;
 }
 
-void Operation::FinishAndGoOn(const Status& status, std::shared_ptr<Operation> successor) {
+void Operation::FinishHeld(const Status& status) {
   if (!is_finished()) {
     // What a handler did before decides over what it returns: one that was reset stays so.
     Finish({}, status).ok();
   }
-  bool has_ended = false;
-  {
-    net::MutexLock lock(mutex_);
-    holds_finish_ = false;
-    has_ended = has_ended_;
-    if (!has_ended) successor_ = successor;
-  }
-  // Where it has ended, nobody will look for a successor: it begins by itself.
-  if (!has_ended) {
-    Wake();
-  } else if (successor != nullptr) {
-    participant_->link->Submit(std::move(successor));
-  }
+  set_holds_finish(false);
+  Wake();
 }
 
 void Operation::Flush() {
@@ -292,6 +286,24 @@ void Operation::Abort(const Status& why, bool requeue) {
     changed_.NotifyAll();
   }
   Wake();
+}
+
+void Operation::Drop() {
+  const bool may_wait = participant_->link->MayBlock();
+  std::function<void(const Status&)> call;
+  bool must_wake = false;
+  {
+    net::MutexLock lock(mutex_);
+    const bool is_send = spec_.kind == Kind::kSend;
+    if (!has_ended_ && !reset_.has_value() && (is_send || !out_is_whole_)) {
+      constexpr std::string_view kWhy = "dropped unfinished";
+      reset_ = ResetWish{is_send ? CancelledError(kWhy) : AbortedError(kWhy)};
+      must_wake = true;
+    }
+    while (calls_on_cancelled_ && may_wait) Wait();
+    on_cancelled_.swap(call);
+  }
+  if (must_wake) Wake();
 }
 
 void Operation::Withdraw() {

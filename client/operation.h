@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -43,6 +44,8 @@ struct OperationSpec {
   RequestStart start;                   // of a Send; its timeout is that which is left when it goes out
   // The body that comes in is collected whole, up to so many bytes, and costs no Read.
   std::optional<size_t> collect_bytes;
+  // OnDone is to be called, since nobody blocks.
+  bool is_async = false;
 };
 
 // Drops the bytes before `taken`, once they are the greater part.
@@ -58,11 +61,9 @@ class Operation : public std::enable_shared_from_this<Operation> {
  public:
   using Kind = OperationSpec::Kind;
 
-  // Called once by the I/O thread: for a Send when it has ended, for a Receive when the request is whole, or when it
-  // ended before. Empty where somebody blocks.
-  using Done = std::function<void(Operation&)>;
-
-  Operation(OperationSpec spec, std::shared_ptr<Participant> participant, Done done = {});
+  // `body` is that of a Send, where it is whole from the beginning.
+  Operation(OperationSpec spec, std::shared_ptr<Participant> participant, std::optional<std::string> body = {});
+  virtual ~Operation() = default;
 
   const OperationSpec& spec() const { return spec_; }
   const std::shared_ptr<Participant>& participant() const { return participant_; }
@@ -76,9 +77,11 @@ class Operation : public std::enable_shared_from_this<Operation> {
   // Blocks until it has ended otherwise than by a finished response, or until `timeout` has passed.
   bool WaitFailed(std::chrono::milliseconds timeout);
 
-  // Behind WaitHead.
-  const RequestInfo& request() const { return request_; }
-  const ResponseHead& response() const { return response_; }
+  // Of a Send.
+  Uuid id() const;
+  // Behind WaitHead, of a Receive and of a Send.
+  const RequestInfo& request() const { return std::get<RequestInfo>(head_); }
+  const ResponseHead& response() const { return std::get<ResponseHead>(head_); }
   std::optional<std::chrono::milliseconds> remaining();
   // Asks the server for so much time from now on, and what there is then: milliseconds::max() where the request has no
   // timeout. The first form blocks until it has answered; `done` of the other is called once, on the I/O thread or, for
@@ -89,8 +92,9 @@ class Operation : public std::enable_shared_from_this<Operation> {
 
   StatusOr<size_t> Read(std::span<char> out);
   StatusOr<std::string> ReadAll(size_t max_bytes);
-  // What was collected, and what the other side sent behind it.
-  std::string TakeBody();
+  // What was collected of a request, or how it ended before.
+  StatusOr<std::string> TakeBody();
+  // What the other side sent behind its body.
   Metadata trailing_metadata();
   // All of it, of a Send that has ended.
   StatusOr<Reply> TakeReply();
@@ -98,16 +102,19 @@ class Operation : public std::enable_shared_from_this<Operation> {
   Status SetHead(std::string head);  // as MakeStart gives it
   Status Write(std::string_view bytes);
   // Adds `bytes` whatever their size, and completes the stream with them. For a response: the status and metadata that
-  // it ends with, and the operation that goes on waiting on this client where there is one. Does not block.
+  // it ends with. Does not block.
   Status Finish(std::string bytes, const Status& status = {}, const Metadata& trailing = {});
-  void FinishAndGoOn(const Status& status, std::shared_ptr<Operation> successor);
-  // Whether Finish keeps what it was given until FinishAndGoOn sends it.
+  // Sends what Finish was given and holds, or finishes with `status`.
+  void FinishHeld(const Status& status);
+  // Whether Finish keeps what it was given until FinishHeld sends it.
   void set_holds_finish(bool holds_finish);
   bool holds_finish();
   // The request may go out without a body, since somebody waits for the response.
   void Flush();
   // Ends the exchange with `why`, or gives up waiting for one.
   void Abort(const Status& why, bool requeue);
+  // Nobody holds it any more: what is unfinished is aborted, and OnCancelled's call taken back.
+  void Drop();
   // Gives up waiting for a request; nothing where one has come.
   void Withdraw();
 
@@ -147,14 +154,14 @@ class Operation : public std::enable_shared_from_this<Operation> {
 
   void SetQueued() { phase_ = Phase::kQueued; }
   void SetTurn();
-  // Takes over a slot that already waits.
+  // Has the turn on a slot that waits already, since the last frame of the response before it said so.
   void SetWaiting();
   // The server takes nothing new: a wait is over unanswered, and begins again on another connection.
   void OnGoaway();
 
   // Does what can be done now: sends what there is, as far as credit and `output_mark` bytes of output go, gives
-  // credit back, carries out wishes. `may_go_on`: a successor may be left waiting by the last frame.
-  Verdict Advance(Protocol& protocol, uint16_t slot, absl::Time now, size_t output_mark, bool may_go_on);
+  // credit back, carries out wishes. `goes_on`: the last frame of a response is to say that the slot waits again.
+  Verdict Advance(Protocol& protocol, uint16_t slot, absl::Time now, size_t output_mark, bool goes_on);
   // Takes what the server said about the slot that this operation holds.
   Verdict OnEvent(Protocol& protocol, const Event& event);
   // The connection is lost, of whose output the system took `sent_bytes`: a wait goes back to kTurn, an exchange is
@@ -175,11 +182,15 @@ class Operation : public std::enable_shared_from_this<Operation> {
   // The connection is being closed: the other side is told.
   void ResetForClose(Protocol& protocol, uint16_t slot, const Status& why);
 
-  // Frees whoever waits, and calls done. Any thread, for one that was never submitted.
+  // Frees whoever waits, and calls OnDone. Any thread, for one that was never submitted.
   void End(const Status& status);
-  // Calls done where the request is whole.
+  // Calls OnDone where the request is whole.
   void Deliver();
-  std::shared_ptr<Operation> TakeSuccessor();
+
+ protected:
+  // Called once by the I/O thread where spec().is_async: for a Send when it has ended, for a Receive when the request
+  // is whole, or when it ended before.
+  virtual void OnDone() {}
 
  private:
   struct ResetWish {
@@ -206,7 +217,7 @@ class Operation : public std::enable_shared_from_this<Operation> {
 
   Verdict AdvanceWait(Protocol& protocol, uint16_t slot, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Verdict AdvanceStart(Protocol& protocol, uint16_t slot, absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  Verdict AdvanceExchange(Protocol& protocol, uint16_t slot, size_t output_mark, bool may_go_on)
+  Verdict AdvanceExchange(Protocol& protocol, uint16_t slot, size_t output_mark, bool goes_on)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeOut(size_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropTakenOut() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -218,7 +229,7 @@ class Operation : public std::enable_shared_from_this<Operation> {
   void SetDeadline(std::optional<absl::Duration> remaining) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // An undelivered request is forgotten, and the operation is as before RECEIVE.
   void Rewind() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool is_undelivered() const { return spec_.kind == Kind::kReceive && done_ != nullptr; }
+  bool is_undelivered() const { return spec_.kind == Kind::kReceive && spec_.is_async && !is_done_; }
 
   OperationSpec spec_;  // constant, but for the times of a Send that goes out
   const std::shared_ptr<Participant> participant_;
@@ -233,7 +244,7 @@ class Operation : public std::enable_shared_from_this<Operation> {
   uint64_t start_end_bytes_ = 0;  // of the connection's output, behind START
   bool is_exposed_ = false;       // a receiver may have what this sending sent
   bool was_exposed_ = false;      // or what an earlier one did
-  Done done_;
+  bool is_done_ = false;          // OnDone was called
 
   net::Mutex mutex_;
   net::Condition changed_;
@@ -242,10 +253,9 @@ class Operation : public std::enable_shared_from_this<Operation> {
   bool has_ended_ ABSL_GUARDED_BY(mutex_) = false;
   Status end_ ABSL_GUARDED_BY(mutex_);
 
-  // The stream that comes in. The heads are written once, before has_head_ is set.
+  // The stream that comes in. The head is written once, before has_head_ is set.
   bool has_head_ ABSL_GUARDED_BY(mutex_) = false;
-  RequestInfo request_;
-  ResponseHead response_;
+  std::variant<RequestInfo, ResponseHead> head_;
   std::optional<std::chrono::steady_clock::time_point> deadline_ ABSL_GUARDED_BY(mutex_);
   std::string in_ ABSL_GUARDED_BY(mutex_);
   size_t in_taken_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -270,7 +280,6 @@ class Operation : public std::enable_shared_from_this<Operation> {
   std::optional<ResetWish> reset_ ABSL_GUARDED_BY(mutex_);
   std::vector<ExtendWish> extends_ ABSL_GUARDED_BY(mutex_);  // oldest first, until answered
   size_t extends_sent_ ABSL_GUARDED_BY(mutex_) = 0;          // so many of these
-  std::shared_ptr<Operation> successor_ ABSL_GUARDED_BY(mutex_);
   std::function<void(const Status&)> on_cancelled_ ABSL_GUARDED_BY(mutex_);
   bool calls_on_cancelled_ ABSL_GUARDED_BY(mutex_) = false;
 };

@@ -40,7 +40,7 @@ void Operation::OnGoaway() {
 }
 
 Operation::Verdict Operation::Advance(Protocol& protocol, uint16_t slot, absl::Time now, size_t output_mark,
-                                      bool may_go_on) {
+                                      bool goes_on) {
   net::MutexLock lock(mutex_);
   wake_posted_ = false;
   max_start_bytes_ = protocol.limits().max_start_bytes;
@@ -57,7 +57,7 @@ Operation::Verdict Operation::Advance(Protocol& protocol, uint16_t slot, absl::T
       if ((withdraw_ || reset_.has_value()) && protocol.Withdraw(slot)) is_withdrawing_ = true;
       return std::nullopt;
     case Phase::kRunning:
-      return AdvanceExchange(protocol, slot, output_mark, may_go_on);
+      return AdvanceExchange(protocol, slot, output_mark, goes_on);
   }
   return std::nullopt;
 }
@@ -93,7 +93,7 @@ Operation::Verdict Operation::AdvanceStart(Protocol& protocol, uint16_t slot, ab
   return std::nullopt;
 }
 
-Operation::Verdict Operation::AdvanceExchange(Protocol& protocol, uint16_t slot, size_t output_mark, bool may_go_on) {
+Operation::Verdict Operation::AdvanceExchange(Protocol& protocol, uint16_t slot, size_t output_mark, bool goes_on) {
   if (reset_.has_value()) {
     protocol.Reset(slot, id_, reset_->why, reset_->requeue);
     return reset_->why;
@@ -101,8 +101,6 @@ Operation::Verdict Operation::AdvanceExchange(Protocol& protocol, uint16_t slot,
   if (in_consumed_ > 0) protocol.Consumed(slot, id_, std::exchange(in_consumed_, 0));
   while (extends_sent_ < extends_.size()) protocol.Extend(slot, id_, extends_[extends_sent_++].time);
   if (holds_finish_ && out_is_whole_) return std::nullopt;
-  // The RECEIVE flag means a wait without end.
-  const bool goes_on = may_go_on && successor_ != nullptr && !successor_->spec().limit.has_value();
   const bool fin = out_is_whole_ && !out_end_.has_value();
   if (!is_open_) {
     if (!out_is_begun_ && !out_is_whole_) return std::nullopt;
@@ -202,13 +200,14 @@ Operation::Verdict Operation::OnRequest(Protocol& protocol, const Event& event) 
   }
   phase_ = Phase::kRunning;
   id_ = event.id;
-  request_.id = FromWire(event.id);
-  request_.sender = FromWire(event.other_client);
-  request_.method = event.head.method();
-  request_.content_type = event.head.content_type();
-  request_.metadata = FromWire(event.head.metadata());
-  request_.attempt = event.attempt;
-  request_.queue_wait = ToMicroseconds(event.queue_wait);
+  auto& request = std::get<RequestInfo>(head_);
+  request.id = FromWire(event.id);
+  request.sender = FromWire(event.other_client);
+  request.method = event.head.method();
+  request.content_type = event.head.content_type();
+  request.metadata = FromWire(event.head.metadata());
+  request.attempt = event.attempt;
+  request.queue_wait = ToMicroseconds(event.queue_wait);
   SetDeadline(event.remaining);
   has_head_ = true;
   return TakeIn(protocol, event);
@@ -235,12 +234,13 @@ void Operation::OnExtended(const Event& event) {
 }
 
 void Operation::OnResponse(const Event& event) {
-  response_.method = event.head.method();
-  response_.content_type = event.head.content_type();
-  response_.metadata = FromWire(event.head.metadata());
-  response_.receiver = FromWire(event.other_client);
-  response_.attempt = event.attempt;
-  response_.queue_wait = ToMicroseconds(event.queue_wait);
+  auto& response = std::get<ResponseHead>(head_);
+  response.method = event.head.method();
+  response.content_type = event.head.content_type();
+  response.metadata = FromWire(event.head.metadata());
+  response.receiver = FromWire(event.other_client);
+  response.attempt = event.attempt;
+  response.queue_wait = ToMicroseconds(event.queue_wait);
   has_head_ = true;
   out_is_kept_ = false;
   DropTakenOut();
@@ -368,13 +368,7 @@ void Operation::Deliver() {
 }
 
 void Operation::NotifyDone() {
-  if (const auto done = std::exchange(done_, nullptr)) done(*this);
-}
-
-std::shared_ptr<Operation> Operation::TakeSuccessor() {
-  if (spec_.kind == Kind::kSend) return nullptr;
-  net::MutexLock lock(mutex_);
-  return std::move(successor_);
+  if (spec_.is_async && !std::exchange(is_done_, true)) OnDone();
 }
 
 }  // namespace relay::client

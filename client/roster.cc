@@ -103,8 +103,8 @@ void Roster::Advance(Operation& operation, absl::Time now) {
     by_slot_[participant.slot] = participant.current->participant();
   }
   const bool was_blocked = operation.is_blocked;
-  const auto verdict = operation.Advance(*protocol_, participant.slot, now, kOutputMarkBytes,
-                                         /*may_go_on=*/participant.queue.empty() && !is_draining_);
+  const auto verdict =
+      operation.Advance(*protocol_, participant.slot, now, kOutputMarkBytes, !is_draining_ && WaitsNext(participant));
   if (verdict.has_value()) return End(operation, *verdict, now);
   if (operation.is_blocked && !was_blocked) blocked_.push_back(participant.current);
   Arm(operation);
@@ -113,32 +113,29 @@ void Roster::Advance(Operation& operation, absl::Time now) {
 void Roster::End(Operation& operation, const Status& status, absl::Time now) {
   const std::shared_ptr<Operation> ended = operation.shared_from_this();
   Participant& participant = *ended->participant();
-  const std::shared_ptr<Participant> keep = ended->participant();
   const bool was_current = participant.current == ended;
   if (was_current) {
     participant.current = nullptr;
   } else {
     std::erase(participant.queue, ended);
   }
-  deadlines_.erase({ended->armed, ended.get()});
-  ended->armed = absl::InfiniteFuture();
+  Disarm(*ended);
   ended->End(status);
 
-  auto successor = ended->TakeSuccessor();
-  if (successor != nullptr && was_current && protocol_ != nullptr && protocol_->IsWaiting(participant.slot)) {
-    successor->submitted = now;
-    successor->SetWaiting();
-    participant.current = std::move(successor);
-    return Advance(*participant.current, now);
-  }
-  if (was_current && !participant.queue.empty()) {
-    auto next = std::move(participant.queue.front());
-    participant.queue.pop_front();
-    deadlines_.erase({next->armed, next.get()});
-    next->armed = absl::InfiniteFuture();
-    Begin(std::move(next), now);
-  }
-  if (successor != nullptr) Submit(std::move(successor), now);
+  if (!was_current || participant.queue.empty()) return;
+  auto next = std::move(participant.queue.front());
+  participant.queue.pop_front();
+  Disarm(*next);
+  if (protocol_ == nullptr || !protocol_->IsWaiting(participant.slot)) return Begin(std::move(next), now);
+  next->SetWaiting();
+  participant.current = std::move(next);
+  Advance(*participant.current, now);
+}
+
+bool Roster::WaitsNext(const Participant& participant) {
+  if (participant.queue.empty()) return false;
+  const OperationSpec& next = participant.queue.front()->spec();
+  return next.kind == Kind::kReceive && !next.limit.has_value();
 }
 
 void Roster::EndAll(Participant& participant, const Status& status, absl::Time now) {
@@ -219,9 +216,9 @@ void Roster::OnEvent(const Event& event, absl::Time now) {
     protocol_->Reset(event.slot, event.id, UnavailableError("the receiver has closed"), true);
   }
   if (event.slot == 0 || event.slot >= by_slot_.size() || by_slot_[event.slot] == nullptr) return;
-  const std::shared_ptr<Participant> participant = by_slot_[event.slot];
-  const std::shared_ptr<Operation> operation = participant->current;
-  if (event.kind == Event::Kind::kLeft) return OnLeft(*participant, event.status, now);
+  Participant& participant = *by_slot_[event.slot];
+  if (event.kind == Event::Kind::kLeft) return OnLeft(participant, event.status, now);
+  Operation* const operation = participant.current.get();
   if (operation == nullptr) return;
   if (const auto verdict = operation->OnEvent(*protocol_, event)) {
     if (event.kind == Event::Kind::kReset) return EndOrSendAgain(*operation, *verdict, now);
@@ -315,9 +312,15 @@ absl::Time Roster::DeadlineOf(const Operation& operation) const {
 void Roster::Arm(Operation& operation) {
   const absl::Time deadline = DeadlineOf(operation);
   if (deadline == operation.armed) return;
-  if (operation.armed != absl::InfiniteFuture()) deadlines_.erase({operation.armed, &operation});
+  Disarm(operation);
   operation.armed = deadline;
   if (deadline != absl::InfiniteFuture()) deadlines_.emplace(deadline, &operation);
+}
+
+void Roster::Disarm(Operation& operation) {
+  if (operation.armed == absl::InfiniteFuture()) return;
+  deadlines_.erase({operation.armed, &operation});
+  operation.armed = absl::InfiniteFuture();
 }
 
 void Roster::OnTime(absl::Time now) {

@@ -147,7 +147,8 @@ void Worker::Run() {
     const Status status = pool_.handler()(request);
     last = operation;
     operation = Next();
-    last->FinishAndGoOn(status, operation);
+    if (operation != nullptr) client_.handle_->link().Submit(operation);
+    last->FinishHeld(status);
   }
   if (last != nullptr) last->WaitEnd().ok();
   bool is_stopped = false;

@@ -1,11 +1,14 @@
 #include "proto/uuid.h"
 
 #include <algorithm>
-#include <boost/random/mersenne_twister.hpp>
+#include <array>
 #include <boost/uuid/random_generator.hpp>
 #include <boost/uuid/string_generator.hpp>
 #include <boost/uuid/uuid_io.hpp>
+#include <functional>
 #include <random>
+
+#include "proto/endian.h"
 
 namespace relay::proto {
 namespace {
@@ -21,13 +24,26 @@ uint64_t DrawSeed() {
   return uint64_t{system()} << 32 | system();
 }
 
+std::mt19937_64 NewGenerator() {
+  std::random_device system;
+  std::array<std::random_device::result_type, 8> words;
+  std::generate(words.begin(), words.end(), std::ref(system));
+  std::seed_seq seed(words.begin(), words.end());
+  return std::mt19937_64(seed);
+}
+
 }  // namespace
 
 const uint64_t kHashSeeds[2] = {DrawSeed(), DrawSeed()};
 
+// Two draws for an id; Boost's generator of ids goes byte by byte.
 Uuid NewUuid() {
-  thread_local boost::uuids::basic_random_generator<boost::random::mt19937_64> generator;  // two steps for each
-  return generator();
+  thread_local std::mt19937_64 generator = NewGenerator();
+  Uuid id;
+  for (uint8_t* half : {id.begin(), id.begin() + kUuidBytes / 2}) StoreBig<uint64_t>(half, generator());
+  id.data[6] = static_cast<uint8_t>((id.data[6] & 0x0f) | 0x40);  // version 4
+  id.data[8] = static_cast<uint8_t>((id.data[8] & 0x3f) | 0x80);  // of RFC 4122
+  return id;
 }
 
 Uuid NewSecret() { return boost::uuids::random_generator_pure()(); }

@@ -7,9 +7,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "client/support.h"
 #include "proto/frame.h"
@@ -174,6 +177,64 @@ TEST_F(FramesTest, PoolThatGoesOnSaysSoOnItsLastFrameAndWithdrawsWhenItStops) {
   server_.Say(FrameType::kReceive, 0, slot, proto::kNilUuid, "\x10\x01");
   EXPECT_EQ((*pool)->Wait(), OkStatus());
   Close();
+}
+
+TEST_F(FramesTest, WaitWithoutEndBehindAReplyIsSaidWithTheReply) {
+  Open();
+  Client client(connection_, "frames");
+  ReceiveOptions bounded;
+  bounded.wait = std::chrono::hours(1);
+  ReceiveOptions if_free;
+  if_free.if_busy = IfBusy::kFail;
+  const std::vector<ReceiveOptions> waits = {{}, {}, bounded, if_free};
+  size_t begun = 0;
+  const std::function<void()> receive = [&] {
+    client.ReceiveAsync(waits[begun++], [&](StatusOr<AsyncRequest> request) {
+      ASSERT_TRUE(request.ok()) << request.status();
+      request->Reply(OkStatus(), "answer");
+      if (begun < waits.size()) receive();
+    });
+  };
+  receive();
+  EXPECT_EQ(server_.Hear().view().type(), FrameType::kJoin);
+  const uint16_t slot = server_.Hear().view().slot();
+  for (size_t i = 0; i < waits.size(); ++i) {
+    const bool is_flagged = i == 0;
+    server_.SayStart(flag::kRequest | flag::kFin, slot, proto::NewUuid(), "ask");
+    EXPECT_EQ(server_.Hear().view().flags(), flag::kResponse | flag::kFin | (is_flagged ? flag::kReceive : 0)) << i;
+    if (is_flagged || i + 1 == waits.size()) continue;
+    EXPECT_EQ(server_.Hear().view().type(), FrameType::kReceive) << i;
+  }
+  Close();
+}
+
+TEST_F(FramesTest, ReplyGoesOutThoughItsCallbackDropsTheClient) {
+  Open();
+  {
+    Client client(connection_, "frames");
+    client.ReceiveAsync({}, [client](StatusOr<AsyncRequest> request) { request->Reply(OkStatus(), "answer"); });
+  }
+  EXPECT_EQ(server_.Hear().view().type(), FrameType::kJoin);
+  const uint16_t slot = server_.Hear().view().slot();
+  server_.SayStart(flag::kRequest | flag::kFin, slot, proto::NewUuid(), "ask");
+  EXPECT_EQ(server_.Hear().view().flags(), flag::kResponse | flag::kFin);
+  EXPECT_EQ(server_.Hear().view().type(), FrameType::kLeave);
+  Close();
+}
+
+TEST_F(FramesTest, ReplyGoesOutThoughItsCallbackClosesTheConnection) {
+  Open();
+  Client client(connection_, "frames");
+  client.ReceiveAsync({}, [this](StatusOr<AsyncRequest> request) {
+    request->Reply(OkStatus(), "answer");
+    connection_->Close();
+  });
+  EXPECT_EQ(server_.Hear().view().type(), FrameType::kJoin);
+  const uint16_t slot = server_.Hear().view().slot();
+  server_.SayStart(flag::kRequest | flag::kFin, slot, proto::NewUuid(), "ask");
+  EXPECT_EQ(server_.Hear().view().flags(), flag::kResponse | flag::kFin);
+  EXPECT_EQ(server_.Hear().view().type(), FrameType::kGoaway);
+  server_.Hangup();
 }
 
 TEST_F(FramesTest, RequestThatCrossesCloseIsGivenBack) {

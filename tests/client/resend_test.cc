@@ -55,6 +55,18 @@ struct SentFrame {
   }
 };
 
+// Leaves how it has ended.
+class Told : public Operation {
+ public:
+  Told(OperationSpec spec, std::shared_ptr<Participant> participant, std::vector<Status>& ends)
+      : Operation(std::move(spec), std::move(participant)), ends_(ends) {}
+
+ private:
+  void OnDone() override { ends_.push_back(status()); }
+
+  std::vector<Status>& ends_;
+};
+
 class ResendTest : public ::testing::Test {
  protected:
   ResendTest() { participant_->id = Uuid::New(); }
@@ -98,8 +110,8 @@ class ResendTest : public ::testing::Test {
     spec.name = "Send";
     spec.limit = timeout;
     spec.start.is_idempotent = idempotent;
-    return std::make_shared<Operation>(std::move(spec), participant_,
-                                       [this](Operation& ended) { ends_.push_back(ended.status()); });
+    spec.is_async = true;
+    return std::make_shared<Told>(std::move(spec), participant_, ends_);
   }
 
   std::vector<SentFrame> Output() {

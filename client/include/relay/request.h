@@ -20,6 +20,7 @@
 namespace relay {
 
 namespace client {
+class AsyncReceive;
 class OperationHandle;
 class Worker;
 }  // namespace client
@@ -138,7 +139,7 @@ class AsyncRequest {
   void Reply(const Status& status, std::string body = {}, const Metadata& trailing_metadata = {});
 
  private:
-  friend class Client;
+  friend class client::AsyncReceive;
   AsyncRequest(std::shared_ptr<client::OperationHandle> handle, std::string body);
 
   std::shared_ptr<client::OperationHandle> handle_;
