@@ -46,7 +46,10 @@ Link::Link(std::vector<net::Address> addresses, ConnectionOptions options, std::
       loop_(std::move(loop)),
       roster_(ToAbsl(options_.wait_for_connection), ToAbsl(options_.reconnect_min), ToAbsl(options_.reconnect_max)),
       backoff_(ToAbsl(options_.reconnect_min), ToAbsl(options_.reconnect_max)),
-      mailbox_(*loop_, [this](std::vector<Command>& commands) { OnCommands(commands); }) {}
+      mailbox_(*loop_, [this](std::vector<Command>& commands) {
+        CarryOut();  // what another thread asks for may come of a callback in this turn
+        OnCommands(commands);
+      }) {}
 
 void Link::Submit(std::shared_ptr<Operation> operation) {
   Command command(Command::Kind::kSubmit);
@@ -125,7 +128,7 @@ void Link::OnCommands(std::vector<Command>& commands) {
   for (Command& command : commands) {
     switch (command.kind) {
       case Command::Kind::kSubmit:
-        if (command.operation->spec().if_busy == IfBusy::kFail) LookAtAll(now);
+        if (!command.operation->IsEndlessWait() || command.operation->spec().if_busy == IfBusy::kFail) LookAtAll(now);
         roster_.Submit(std::move(command.operation), now);
         break;
       case Command::Kind::kLook:

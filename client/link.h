@@ -81,8 +81,8 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
   // Thread-safe. What a callback asks for is done at the end of its turn, any other thread's in a turn of its own.
   void Post(Command command);
   void Run();
-  // Operations stand in line before those that are to be looked at are: so the answer that ends one says with its last
-  // frame that the next one waits.
+  // In order, but that a wait without end stands in line before what is to be looked at is: so the answer before it
+  // says with its last frame that it waits.
   void OnCommands(std::vector<Command>& commands);
   void LookAtAll(absl::Time now);
   // What the I/O thread has handed to itself.

@@ -66,6 +66,8 @@ class Operation : public std::enable_shared_from_this<Operation> {
   virtual ~Operation() = default;
 
   const OperationSpec& spec() const { return spec_; }
+  // A Receive that the frame before it on its client's slot can ask for.
+  bool IsEndlessWait() const { return spec_.kind == Kind::kReceive && !spec_.limit.has_value(); }
   const std::shared_ptr<Participant>& participant() const { return participant_; }
 
   // --- The caller's half. Errors are those of the public classes.

@@ -43,6 +43,7 @@ void Roster::Submit(std::shared_ptr<Operation> operation, absl::Time now) {
   if (operation->spec().if_busy == IfBusy::kFail) {
     return operation->End(BusyError(StatusCode::kFailedPrecondition, *participant, now));
   }
+  if (const auto wish = operation->wish_to_end()) return operation->End(*wish);
   operation->SetQueued();
   participant->queue.push_back(operation);
   Arm(*operation);
@@ -102,9 +103,9 @@ void Roster::Advance(Operation& operation, absl::Time now) {
     if (by_slot_.size() <= participant.slot) by_slot_.resize(participant.slot + size_t{1});
     by_slot_[participant.slot] = participant.current->participant();
   }
+  const bool goes_on = !is_draining_ && !participant.queue.empty() && participant.queue.front()->IsEndlessWait();
   const bool was_blocked = operation.is_blocked;
-  const auto verdict =
-      operation.Advance(*protocol_, participant.slot, now, kOutputMarkBytes, !is_draining_ && WaitsNext(participant));
+  const auto verdict = operation.Advance(*protocol_, participant.slot, now, kOutputMarkBytes, goes_on);
   if (verdict.has_value()) return End(operation, *verdict, now);
   if (operation.is_blocked && !was_blocked) blocked_.push_back(participant.current);
   Arm(operation);
@@ -130,12 +131,6 @@ void Roster::End(Operation& operation, const Status& status, absl::Time now) {
   next->SetWaiting();
   participant.current = std::move(next);
   Advance(*participant.current, now);
-}
-
-bool Roster::WaitsNext(const Participant& participant) {
-  if (participant.queue.empty()) return false;
-  const OperationSpec& next = participant.queue.front()->spec();
-  return next.kind == Kind::kReceive && !next.limit.has_value();
 }
 
 void Roster::EndAll(Participant& participant, const Status& status, absl::Time now) {

@@ -65,8 +65,6 @@ class Roster {
   void Advance(Operation& operation, absl::Time now);
   // Ends an operation wherever it stands, and begins what comes behind it.
   void End(Operation& operation, const Status& status, absl::Time now);
-  // Whether the next in the client's line is a wait without end, which the answer before it can ask for.
-  static bool WaitsNext(const Participant& participant);
   void EndAll(Participant& participant, const Status& status, absl::Time now);
   void AdvanceAll(absl::Time now);
   // Ends an operation, or has it sent again.

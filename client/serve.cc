@@ -142,13 +142,19 @@ void Worker::Run() {
       pool_.ReturnTicket();
       break;
     }
-    Request request(std::make_shared<OperationHandle>(client_.handle_, operation));
-    operation->set_holds_finish(true);
-    const Status status = pool_.handler()(request);
-    last = operation;
-    operation = Next();
-    if (operation != nullptr) client_.handle_->link().Submit(operation);
-    last->FinishHeld(status);
+    last = std::exchange(operation, nullptr);
+    {
+      Request request(std::make_shared<OperationHandle>(client_.handle_, last));
+      last->set_holds_finish(true);
+      const Status status = pool_.handler()(request);
+      operation = Next();
+      // A wait without end goes along with the answer; a bounded one does not begin before the answer is out.
+      if (operation != nullptr && operation->IsEndlessWait()) client_.handle_->link().Submit(operation);
+      last->FinishHeld(status);
+    }
+    if (operation == nullptr || operation->IsEndlessWait()) continue;
+    last->WaitEnd().ok();
+    client_.handle_->link().Submit(operation);
   }
   if (last != nullptr) last->WaitEnd().ok();
   bool is_stopped = false;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "client/support.h"
+#include "proto/endian.h"
 #include "proto/frame.h"
 #include "proto/messages.h"
 #include "proto/start_block.h"
@@ -176,6 +177,54 @@ TEST_F(FramesTest, PoolThatGoesOnSaysSoOnItsLastFrameAndWithdrawsWhenItStops) {
   EXPECT_EQ(withdraw.view().payload_text(), "\x10\x01");
   server_.Say(FrameType::kReceive, 0, slot, proto::kNilUuid, "\x10\x01");
   EXPECT_EQ((*pool)->Wait(), OkStatus());
+  Close();
+}
+
+TEST_F(FramesTest, PoolThatWaitsForSoLongBeginsToBehindItsAnswer) {
+  Open();
+  Client busy(connection_, "frames");
+  busy.ReceiveAsync({}, [](const StatusOr<AsyncRequest>&) {});
+  EXPECT_EQ(server_.Hear().view().type(), FrameType::kJoin);
+  EXPECT_EQ(server_.Hear().view().type(), FrameType::kReceive);
+  ServeOptions options;
+  options.wait = std::chrono::milliseconds(0);
+  const std::string body(512 * 1024, 'x');  // twice the window
+  auto pool = Serve(connection_, "frames", options, [&body](Request& request) { return request.Reply(body); });
+  ASSERT_TRUE(pool.ok());
+  EXPECT_EQ(server_.Hear().view().type(), FrameType::kJoin);
+  const uint16_t slot = server_.Hear().view().slot();
+  const proto::Uuid id = proto::NewUuid();
+  server_.SayStart(flag::kRequest | flag::kFin, slot, id, "ask");
+  Heard answer = server_.Hear();
+  // When its time is over, so is that of a wait which has begun before.
+  SendOptions brief;
+  brief.timeout = std::chrono::milliseconds(1);
+  EXPECT_EQ(busy.Send("in line", brief).status().code(), StatusCode::kDeadlineExceeded);
+  uint8_t window[sizeof(uint64_t)];
+  proto::StoreBig<uint64_t>(window, 1 << 20);
+  server_.Say(FrameType::kWindow, flag::kResponse, slot, id, {reinterpret_cast<const char*>(window), sizeof(window)});
+  while (answer.view().id() == id && !answer.view().has(flag::kFin)) answer = server_.Hear();
+  EXPECT_EQ(answer.view().flags(), flag::kResponse | flag::kFin);
+  EXPECT_EQ(server_.Hear().view().type(), FrameType::kReceive);
+  server_.Say(FrameType::kReceive, 0, slot, proto::kNilUuid);
+  EXPECT_EQ((*pool)->Wait().code(), StatusCode::kDeadlineExceeded);
+  Close();
+}
+
+TEST_F(FramesTest, WhatIsSentBehindAResetIsSentBehindIt) {
+  Open();
+  Client first(connection_, "frames");
+  Client second(connection_, "frames");
+  first.ReceiveAsync({}, [&second](StatusOr<AsyncRequest> request) {
+    { const AsyncRequest dropped = *std::move(request); }
+    second.SendAsync("next", {}, [](const StatusOr<Reply>&) {});
+  });
+  EXPECT_EQ(server_.Hear().view().type(), FrameType::kJoin);
+  const uint16_t slot = server_.Hear().view().slot();
+  server_.SayStart(flag::kRequest | flag::kFin, slot, proto::NewUuid(), "ask");
+  EXPECT_EQ(server_.Hear().view().type(), FrameType::kReset);
+  EXPECT_EQ(server_.Hear().view().type(), FrameType::kJoin);
+  EXPECT_EQ(server_.Hear().view().type(), FrameType::kStart);
   Close();
 }
 
