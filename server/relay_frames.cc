@@ -190,7 +190,7 @@ bool Relay::ParseJoin(Frame frame, v1::Join& join, std::string_view& words) {
 End Relay::OnJoin(Session& session, Frame frame, std::string_view& words) {
   if (session.is_observer) return End::kObserverRole;
   session.control_tokens -= 1;
-  v1::Join join;
+  v1::Join& join = join_;
   if (!ParseJoin(frame, join, words)) return End::kMalformed;
   const std::optional<proto::Uuid> client_id = proto::UuidFromBytes(join.client_id());
   const std::optional<proto::Uuid> channel_id = proto::UuidFromBytes(join.channel_id());
