@@ -244,7 +244,7 @@ class Relay {
   uint32_t unauthenticated_ = 0;  // of the live ones
   uint32_t clients_ = 0;          // joined, on all sessions
   uint32_t channels_told_ = 0;    // in the totals
-  v1::Join join_;  // the last one: kept for what its strings would take each time
+  v1::Join join_;                 // the last one: kept for what its strings would take each time
   bool is_draining_ = false;
   bool is_short_of_memory_ = false;
   Deadline drain_over_{Deadline::Of::kRelay, this};
