@@ -43,7 +43,9 @@ class AsyncSend : public Operation {
   using Done = std::function<void(StatusOr<Reply>)>;
 
   AsyncSend(OperationSpec spec, std::shared_ptr<client::Participant> participant, std::string body, Done done)
-      : Operation(std::move(spec), std::move(participant), std::move(body)), done_(std::move(done)) {}
+      : Operation(std::move(spec), std::move(participant), std::move(body)), done_(std::move(done)) {
+    OweDone();
+  }
 
  private:
   void OnDone() override { std::exchange(done_, nullptr)(TakeReply()); }
@@ -60,7 +62,9 @@ class AsyncReceive : public Operation {
   using Done = std::function<void(StatusOr<AsyncRequest>)>;
 
   AsyncReceive(OperationSpec spec, const std::shared_ptr<ClientHandle>& handle, Done done)
-      : Operation(std::move(spec), handle->participant()), handle_(handle), done_(std::move(done)) {}
+      : Operation(std::move(spec), handle->participant()), handle_(handle), done_(std::move(done)) {
+    OweDone();
+  }
 
  private:
   void OnDone() override {
@@ -141,7 +145,6 @@ void Client::SendAsync(std::string body, const SendOptions& options, std::functi
   auto spec = MakeSend("SendAsync", options);
   if (!spec.ok()) return done(spec.status());
   spec->collect_bytes = options.max_reply_bytes;
-  spec->is_async = true;
   handle_->link().Submit(
       std::make_shared<AsyncSend>(*std::move(spec), handle_->participant(), std::move(body), std::move(done)));
 }
@@ -154,7 +157,6 @@ void Client::ReceiveAsync(const ReceiveOptions& options, std::function<void(Stat
   spec.if_busy = options.if_busy;
   spec.limit = ToAbsl(options.wait);
   spec.collect_bytes = options.max_body_bytes;
-  spec.is_async = true;
   handle_->link().Submit(std::make_shared<client::AsyncReceive>(std::move(spec), handle_, std::move(done)));
 }
 

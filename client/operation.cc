@@ -261,10 +261,8 @@ bool Operation::holds_finish() {
 }
 
 void Operation::FinishHeld(const Status& status) {
-  if (!is_finished()) {
-    // What a handler did before decides over what it returns: one that was reset stays so.
-    Finish({}, status).ok();
-  }
+  // What a handler did before decides over what it returns: one that was finished or reset stays so.
+  Finish({}, status).ok();
   set_holds_finish(false);
   Wake();
 }
@@ -333,11 +331,6 @@ void Operation::WaitCancelledCalled() {
   if (!participant_->link->MayBlock()) return;
   net::MutexLock lock(mutex_);
   while (calls_on_cancelled_) Wait();
-}
-
-bool Operation::is_finished() {
-  net::MutexLock lock(mutex_);
-  return out_is_whole_;
 }
 
 Status Operation::status() {

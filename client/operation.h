@@ -44,8 +44,6 @@ struct OperationSpec {
   RequestStart start;                   // of a Send; its timeout is that which is left when it goes out
   // The body that comes in is collected whole, up to so many bytes, and costs no Read.
   std::optional<size_t> collect_bytes;
-  // OnDone is to be called, since nobody blocks.
-  bool is_async = false;
 };
 
 // Drops the bytes before `taken`, once they are the greater part.
@@ -126,7 +124,6 @@ class Operation : public std::enable_shared_from_this<Operation> {
   // Blocks while that runs on another thread.
   void WaitCancelledCalled();
 
-  bool is_finished();  // Finish was called
   // OK while it runs and when it ended well.
   Status status();
 
@@ -190,8 +187,10 @@ class Operation : public std::enable_shared_from_this<Operation> {
   void Deliver();
 
  protected:
-  // Called once by the I/O thread where spec().is_async: for a Send when it has ended, for a Receive when the request
-  // is whole, or when it ended before.
+  // Nobody blocks, so OnDone is to be called. In the constructor.
+  void OweDone() { owes_done_ = true; }
+  // Called once by the I/O thread where it is owed: for a Send when it has ended, for a Receive when the request is
+  // whole, or when it ended before.
   virtual void OnDone() {}
 
  private:
@@ -231,7 +230,7 @@ class Operation : public std::enable_shared_from_this<Operation> {
   void SetDeadline(std::optional<absl::Duration> remaining) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // An undelivered request is forgotten, and the operation is as before RECEIVE.
   void Rewind() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool is_undelivered() const { return spec_.kind == Kind::kReceive && spec_.is_async && !is_done_; }
+  bool is_undelivered() const { return spec_.kind == Kind::kReceive && owes_done_; }
 
   OperationSpec spec_;  // constant, but for the times of a Send that goes out
   const std::shared_ptr<Participant> participant_;
@@ -246,7 +245,7 @@ class Operation : public std::enable_shared_from_this<Operation> {
   uint64_t start_end_bytes_ = 0;  // of the connection's output, behind START
   bool is_exposed_ = false;       // a receiver may have what this sending sent
   bool was_exposed_ = false;      // or what an earlier one did
-  bool is_done_ = false;          // OnDone was called
+  bool owes_done_ = false;        // OnDone is still to be called
 
   net::Mutex mutex_;
   net::Condition changed_;

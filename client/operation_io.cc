@@ -368,7 +368,7 @@ void Operation::Deliver() {
 }
 
 void Operation::NotifyDone() {
-  if (spec_.is_async && !std::exchange(is_done_, true)) OnDone();
+  if (std::exchange(owes_done_, false)) OnDone();
 }
 
 }  // namespace relay::client

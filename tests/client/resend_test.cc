@@ -59,7 +59,9 @@ struct SentFrame {
 class Told : public Operation {
  public:
   Told(OperationSpec spec, std::shared_ptr<Participant> participant, std::vector<Status>& ends)
-      : Operation(std::move(spec), std::move(participant)), ends_(ends) {}
+      : Operation(std::move(spec), std::move(participant)), ends_(ends) {
+    OweDone();
+  }
 
  private:
   void OnDone() override { ends_.push_back(status()); }
@@ -110,7 +112,6 @@ class ResendTest : public ::testing::Test {
     spec.name = "Send";
     spec.limit = timeout;
     spec.start.is_idempotent = idempotent;
-    spec.is_async = true;
     return std::make_shared<Told>(std::move(spec), participant_, ends_);
   }
 
