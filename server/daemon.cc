@@ -32,10 +32,9 @@ constexpr uint32_t kLittleWork = 64;
 constexpr uint32_t kShortTurnWork = 384;
 // Of those who were put off, each is taken to make so much at the least.
 constexpr uint32_t kLeastWork = 16;
-// A connection that ends has system calls to itself; its clients, of which there may be thousands, end with it.
+// A connection that ends has system calls to itself.
 constexpr size_t kEndsPerTurn = 4;
-constexpr size_t kClientEndsPerTurn = 256;
-// Of what is due, a turn does as much as of one connection's frames, and no less than this.
+// Of what is due, a turn does as much as of one connection's frames, and no less than this; and of ends, too.
 constexpr uint32_t kLeastTimeWork = 256;
 
 spdlog::level::level_enum SpdlogLevel(Notice::Level level) {
@@ -255,11 +254,12 @@ void Daemon::ShareOut() {
 }
 
 void Daemon::TellEnds() {
-  const size_t clients = relay_.client_count();
-  for (size_t i = 0; i < kEndsPerTurn && !ended_.empty() && clients < relay_.client_count() + kClientEndsPerTurn; ++i) {
+  uint32_t work = std::max(frames_per_turn_, kLeastTimeWork);
+  for (size_t i = 0; i < kEndsPerTurn && !ended_.empty() && work > 0; ++i) {
     const Ended ended = ended_.front();
     ended_.pop_front();
-    relay_.OnInputEnd(ended.connection, ended.is_broken, loop_.Now());
+    // Who has many clients goes on behind those who are waiting.
+    if (!relay_.OnInputEnd(ended.connection, ended.is_broken, loop_.Now(), work)) ended_.push_back(ended);
     CheckMemory(ended.connection);
   }
   if (!ended_.empty()) more_.Schedule();

@@ -25,7 +25,7 @@ uint32_t WorkOf(const Frame& frame) {
     case FrameType::kHello:
       return kWorkOfWrite;  // the answer goes to a connection that nothing else may be written to
     case FrameType::kJoin:
-      return 8;
+      return 12;
     case FrameType::kLeave:
     case FrameType::kReset:
     case FrameType::kObserve:
@@ -143,6 +143,7 @@ size_t Relay::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now,
       taken = *preface;
     }
   }
+  if (session->doom.end != End::kNone && !CarryOutDoom(*session, work)) return 0;
   while (session->is_live()) {
     if (work <= session->work_of_errors) {
       work = 0;
@@ -179,7 +180,10 @@ size_t Relay::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now,
       work -= std::min(work, WorkOf(frame));
       end = OnFrame(*session, frame, words);
     }
-    if (end != End::kNone) Refuse(*session, end, words);
+    if (end == End::kNone) continue;
+    session->doom = {.end = end, .has_last_words = true, .words = words};
+    // Where that takes more than one turn, the frame is kept, so that the connection is called up again.
+    if (!CarryOutDoom(*session, work)) return taken - (decoded == proto::Decoded::kFrame ? frame.bytes().size() : 0);
   }
   if (session->state == State::kLingering) {
     work -= static_cast<uint32_t>(std::min<size_t>(work, (bytes.size() - taken) / kThrownAwayBytesPerWork));
@@ -189,16 +193,15 @@ size_t Relay::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now,
   return bytes.size();
 }
 
-void Relay::OnInputEnd(ConnectionId id, bool is_broken, absl::Time now) {
+bool Relay::OnInputEnd(ConnectionId id, bool is_broken, absl::Time now, uint32_t& work) {
   SetNow(now);
   Session* const session = Find(id);
-  if (session == nullptr) return;
+  if (session == nullptr) return true;
+  if (session->doom.end != End::kNone && !CarryOutDoom(*session, work)) return false;
   if (session->state == State::kLingering) {
     session->input_ended = true;
     if (is_broken || session->unsent_bytes == 0) Finish(*session, session->end, State::kGone);
-  } else if (is_broken) {
-    Kill(*session, End::kPeerLost);
-  } else if (session->is_leaving) {
+  } else if (session->is_leaving && !is_broken) {
     session->input_ended = true;
     // What needs more of it than has come can only be waited for in vain.
     std::vector<Client*> lost;
@@ -210,9 +213,11 @@ void Relay::OnInputEnd(ConnectionId id, bool is_broken, absl::Time now) {
     RemoveClients(lost);
     TellGuests(*session, {.kind = Crossing::Kind::kInputEnd});
     effects_.Touch(*session);
-  } else {
-    Kill(*session, End::kPeerClosed);
+  } else if (session->is_live()) {
+    session->doom = {.end = is_broken ? End::kPeerLost : End::kPeerClosed};
+    return CarryOutDoom(*session, work);
   }
+  return true;
 }
 
 void Relay::OnUnsent(ConnectionId id, size_t bytes, absl::Time now) {
@@ -246,7 +251,7 @@ void Relay::OnTime(absl::Time now, uint32_t& work) {
         Stop();
         break;
       case Deadline::Of::kSession:
-        OnDeadline(*static_cast<Session*>(deadline->owner()));
+        OnDeadline(*static_cast<Session*>(deadline->owner()), work);
         break;
       case Deadline::Of::kClient:
         exchanges_.WaitOver(*static_cast<Client*>(deadline->owner()));

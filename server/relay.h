@@ -85,7 +85,12 @@ class Relay {
   // more work. At 0 the rest may hold whole frames, and wants to be given again when the others have had their turn.
   size_t OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now, uint32_t& work);
   // No more bytes will come. `is_broken`: the connection failed and can take none either.
-  void OnInputEnd(ConnectionId id, bool is_broken, absl::Time now);
+  void OnInputEnd(ConnectionId id, bool is_broken, absl::Time now) {
+    uint32_t work = std::numeric_limits<uint32_t>::max();
+    OnInputEnd(id, is_broken, now, work);
+  }
+  // The same, and does no more than `work`, which becomes what is left of it. False where it has to be told again.
+  bool OnInputEnd(ConnectionId id, bool is_broken, absl::Time now, uint32_t& work);
   // So many bytes of earlier turns are not yet sent.
   void OnUnsent(ConnectionId id, size_t bytes, absl::Time now);
   // Does what is due. Peers are judged here, so a turn calls it after it has read what was there.
@@ -191,6 +196,9 @@ class Relay {
   void Refuse(Session& session, End end, std::string_view words = {});
   void Kill(Session& session, End end);
   void Finish(Session& session, End end, Session::State state);
+  // Ends the connection as it is doomed to. Where it has many clients, those that are idle leave first, as many as
+  // `work` allows; false, and no work left, where that was not all.
+  bool CarryOutDoom(Session& session, uint32_t& work);
   // Ends who has left and is done.
   void Settle(Session& session);
   // Ends those for whom the turn has written more than they may leave unread. They die together: what their receivers
@@ -210,7 +218,7 @@ class Relay {
 
   // Nothing is left to run or to send on a connection that is to begin nothing any more.
   bool IsDone(const Session& session) const;
-  void OnDeadline(Session& session);
+  void OnDeadline(Session& session, uint32_t& work);
   // When PING is due to who was sent something last at `last_sent`: a 64th of the interval early at the most, so that
   // many are due together and thousands of connections wake the process a few times a second.
   Instant PingAt(Instant last_sent) const;

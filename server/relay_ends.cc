@@ -4,6 +4,7 @@
 #include <chrono>
 #include <iterator>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "proto/messages.h"
@@ -18,6 +19,12 @@ namespace {
 
 // Of each heartbeat_interval.
 constexpr int kPingTimes = 64;
+
+// Of a connection that ends, so many clients leave together with it. A turn has time for that.
+constexpr size_t kClientsAtOnce = 128;
+
+// Of one client, in the units of OnBytes.
+constexpr uint32_t kWorkOfLeaving = 4;
 
 }  // namespace
 
@@ -97,6 +104,23 @@ void Relay::Finish(Session& session, End end, State state) {
   effects_.Touch(session);
 }
 
+bool Relay::CarryOutDoom(Session& session, uint32_t& work) {
+  if (session.slots.size() > kClientsAtOnce) {
+    const size_t most = work / kWorkOfLeaving;
+    const std::vector<Client*> idle = session.slots.Idle(most);
+    for (Client* const client : idle) RemoveClient(*client);
+    if (idle.size() == most) {
+      work = 0;
+      return false;
+    }
+    work -= static_cast<uint32_t>(idle.size()) * kWorkOfLeaving;
+  }
+  work -= std::min(work, static_cast<uint32_t>(session.slots.size()) * kWorkOfLeaving);
+  const Doom doom = std::exchange(session.doom, {});
+  doom.has_last_words ? Refuse(session, doom.end, doom.words) : Kill(session, doom.end);
+  return true;
+}
+
 void Relay::CutSendQueues() {
   while (send_queues_.total_bytes() > limits_.send_queue_bytes_total) {
     Session& largest = *send_queues_.Largest();
@@ -156,7 +180,7 @@ Instant Relay::PingAt(Instant last_sent) const {
   return at - at.time_since_epoch() % (interval / kPingTimes);
 }
 
-void Relay::OnDeadline(Session& session) {
+void Relay::OnDeadline(Session& session, uint32_t& work) {
   switch (session.state) {
     case State::kPreface:
     case State::kHello:
@@ -179,13 +203,15 @@ void Relay::OnDeadline(Session& session) {
   const Instant dead_at = session.last_read + NanosecondsOf(limits_.heartbeat_interval) * limits_.heartbeat_misses;
   const bool is_judged = !session.input_ended || session.unsent_bytes > 0;
   if (is_judged && now_ >= dead_at) {
-    if (session.is_suspect) {
-      Kill(session, End::kHeartbeat);
-    } else {
+    if (!std::exchange(session.is_suspect, true)) {
       // Judged again in the next turn: the loop may have slept, and what the peer sent is not yet read.
-      session.is_suspect = true;
       wheel_.Set(session.deadline, now_ + std::chrono::milliseconds(1));
+      return;
     }
+    session.doom = {.end = End::kHeartbeat};
+  }
+  if (session.doom.end != End::kNone) {
+    if (!CarryOutDoom(session, work)) wheel_.Set(session.deadline, now_);
     return;
   }
   Instant ping_at = PingAt(session.last_sent);

@@ -21,4 +21,20 @@ std::vector<Client*> SlotTable::All() const {
   return all;
 }
 
+std::vector<Client*> SlotTable::Idle(size_t most) const {
+  std::vector<Client*> idle;
+  const auto take = [&idle, most](Client* client) {
+    if (client != nullptr && client->operation == registry::Operation::kIdle) idle.push_back(client);
+    return idle.size() < most;
+  };
+  if (most == 0) return idle;
+  for (const auto& client : low_) {
+    if (!take(client.get())) return idle;
+  }
+  for (const auto& [slot, client] : high_) {
+    if (!take(client.get())) return idle;
+  }
+  return idle;
+}
+
 }  // namespace relay::server

@@ -81,6 +81,8 @@ class SlotTable {
 
   // By slot, the low ones first; the order depends on nothing but what was joined.
   std::vector<Client*> All() const;
+  // Some of those that are idle: `most` of them, or all where there are fewer.
+  std::vector<Client*> Idle(size_t most) const;
 
  private:
   static constexpr size_t kLowSlots = 1024;  // 8 KiB at the most
@@ -99,6 +101,13 @@ struct OwedWindow : boost::intrusive::list_base_hook<boost::intrusive::link_mode
 
   Exchange* const exchange;
   const uint8_t direction;  // flag::kRequest or flag::kResponse
+};
+
+// How a connection is to end, once its idle clients have left. A value type.
+struct Doom {
+  End end = End::kNone;
+  bool has_last_words = false;
+  std::string_view words = {};  // the last ones, where the end's own do not say it; of static storage
 };
 
 // What a connection takes along to another core. A value type.
@@ -188,6 +197,8 @@ struct Session : SessionState {
   bool is_observer = false;       // is shown what others say, and has no clients
   bool was_shut = false;          // the effect that shuts the write side was taken
   bool is_dirty = false;          // stands in the list of effects
+
+  Doom doom;
 
   SlotTable slots;
   uint32_t exchanges = 0;  // ends of live exchanges that its clients hold

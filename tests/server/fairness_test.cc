@@ -47,7 +47,7 @@ TEST(Fairness, AFrameThatMakesMoreWorkCountsForMore) {
   Driver driver;
   Peer& peer = driver.Open();
   std::string frames = JoinFrame(1, Id(1), "c") + JoinFrame(2, Id(2), "c") + JoinFrame(3, Id(3), "c");
-  uint32_t work = 9;  // a JOIN counts eight
+  uint32_t work = 13;  // a JOIN counts twelve
   EXPECT_EQ(Give(driver, peer, frames, work), 2 * JoinFrame(1, Id(1), "c").size());
   EXPECT_EQ(work, 0u);
   EXPECT_EQ(driver.relay().client_count(), 2u);
@@ -97,6 +97,127 @@ TEST(Fairness, TheLastFrameOfAConnectionIsAnsweredWhateverWorkIsLeft) {
   EXPECT_EQ(Give(driver, peer, frames, work), frames.size());
   peer.ExpectRefused(End::kMalformed);
   driver.ExpectNothingLeft();
+}
+
+// ---- Ends of connections with many clients -------------------------------------------------------------------------
+
+constexpr uint16_t kMany = 300;
+constexpr uint32_t kWorkOfTen = 40;  // of ten clients that leave
+// Each leaves ten behind, until no more than 128 are left, which end together.
+constexpr int kPieces = 18;
+
+std::string Malformed() { return FrameOf(FrameType::kPing, 0, 0, proto::kNilUuid, "short"); }
+
+// A peer with many clients: the last two wait and work for a sender, the others are idle.
+class Crowd : public testing::Test {
+ protected:
+  Crowd() : host_(driver_.Joined("c", kMany)), sender_(driver_.Joined("c")) {
+    host_.Send(ReceiveFrame(kMany));
+    sender_.Send(StartFrame(proto::flag::kRequest, 1, Id(7777)));
+    host_.Send(ReceiveFrame(kMany - 1));
+    host_.Take();
+  }
+
+  void ExpectLeft(uint32_t clients) {
+    EXPECT_EQ(driver_.relay().client_count(), 1 + kMany - clients);
+    EXPECT_TRUE(sender_.is_quiet());
+    EXPECT_TRUE(host_.is_quiet());
+    EXPECT_EQ(driver_.relay().Check(), "");
+  }
+  void ExpectOver(End end) {
+    EXPECT_EQ(driver_.relay().client_count(), 1u);
+    EXPECT_EQ(driver_.count(end), 1u);
+    EXPECT_EQ(sender_.TakeOne().type, FrameType::kReset);
+    EXPECT_EQ(driver_.count(End::kReceiverLost), 1u);
+    driver_.ExpectNothingLeft();
+  }
+
+  Driver driver_;
+  Peer& host_;
+  Peer& sender_;
+};
+
+TEST_F(Crowd, IsRefusedOnceThoseWhoAreIdleHaveLeft) {
+  std::string frames = Malformed() + Pong();
+  for (uint32_t left = 1; left <= kPieces; ++left) {
+    uint32_t work = kWorkOfTen + (left == 1 ? 1 : 0);  // the frame itself is worked on once
+    EXPECT_EQ(Give(driver_, host_, frames, work), 0u);
+    EXPECT_EQ(work, 0u);
+    ExpectLeft(10 * left);
+  }
+  uint32_t work = 1000;
+  EXPECT_EQ(Give(driver_, host_, frames, work), frames.size());
+  EXPECT_EQ(work, 1000 - 4 * (kMany - 10 * kPieces) - 1);  // what comes behind is thrown away
+  host_.ExpectRefused(End::kMalformed);
+  ExpectOver(End::kMalformed);
+}
+
+TEST_F(Crowd, OfWhichTheInputHasEndedIsTornDownInPieces) {
+  for (uint32_t left = 1; left <= kPieces; ++left) {
+    uint32_t work = kWorkOfTen;
+    EXPECT_FALSE(driver_.relay().OnInputEnd(host_.connection(), /*is_broken=*/true, driver_.now(), work));
+    EXPECT_EQ(work, 0u);
+    driver_.InOneTurn([] {});
+    ExpectLeft(10 * left);
+  }
+  uint32_t work = 1;
+  EXPECT_TRUE(driver_.relay().OnInputEnd(host_.connection(), /*is_broken=*/true, driver_.now(), work));
+  EXPECT_EQ(work, 0u);
+  driver_.InOneTurn([] {});
+  EXPECT_TRUE(host_.was_closed());
+  ExpectOver(End::kPeerLost);
+}
+
+TEST_F(Crowd, ThatIsDeadStaysDeadWhateverItSaysThen) {
+  const Limits limits;
+  const absl::Duration silence = limits.heartbeat_interval * limits.heartbeat_misses;
+  for (absl::Duration passed; passed < silence; passed += limits.heartbeat_interval) {
+    driver_.Advance(limits.heartbeat_interval);
+    sender_.Send(Pong());
+  }
+  host_.Take();
+  sender_.Take();
+  const absl::Time judged = driver_.now() + absl::Milliseconds(1);
+  uint32_t work = kWorkOfTen + 64;  // and a deadline's own
+  driver_.relay().OnTime(judged, work);
+  EXPECT_EQ(work, 0u);
+  ExpectLeft(10);
+  std::string pong = Pong();
+  work = kWorkOfTen;
+  EXPECT_EQ(Give(driver_, host_, pong, work), 0u);
+  ExpectLeft(20);
+  work = 10000;
+  driver_.relay().OnTime(judged + absl::Milliseconds(1), work);
+  driver_.InOneTurn([] {});
+  EXPECT_TRUE(host_.was_closed());
+  ExpectOver(End::kHeartbeat);
+}
+
+TEST_F(Crowd, WhoseInputEndsMeanwhileEndsAsItWasToEnd) {
+  std::string frames = Malformed();
+  uint32_t work = kWorkOfTen + 1;
+  EXPECT_EQ(Give(driver_, host_, frames, work), 0u);
+  work = kWorkOfTen;
+  EXPECT_FALSE(driver_.relay().OnInputEnd(host_.connection(), /*is_broken=*/false, driver_.now(), work));
+  driver_.InOneTurn([] {});
+  ExpectLeft(20);
+  host_.CloseInput();
+  EXPECT_EQ(host_.TakeOne().end(), InfoOf(End::kMalformed).name);
+  EXPECT_TRUE(host_.was_closed());
+  ExpectOver(End::kMalformed);
+}
+
+TEST(FewClients, EndAtOnce) {
+  for (const uint16_t clients : {uint16_t{128}, uint16_t{129}}) {
+    Driver driver;
+    Peer& peer = driver.Joined("c", clients);
+    uint32_t work = 1;
+    EXPECT_EQ(driver.relay().OnInputEnd(peer.connection(), /*is_broken=*/true, driver.now(), work), clients == 128);
+    EXPECT_EQ(work, 0u);
+    driver.InOneTurn([] {});
+    EXPECT_EQ(driver.relay().client_count(), clients == 128 ? 0u : 129u);
+    driver.ExpectNothingLeft();
+  }
 }
 
 // ---- Control frames ------------------------------------------------------------------------------------------------
