@@ -143,7 +143,7 @@ size_t Relay::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now,
       taken = *preface;
     }
   }
-  if (session->doom.end != End::kNone && !CarryOutDoom(*session, work)) return 0;
+  if (session->is_doomed()) return CarryOutDoom(*session, work) ? bytes.size() : 0;
   while (session->is_live()) {
     if (work <= session->work_of_errors) {
       work = 0;
@@ -181,9 +181,10 @@ size_t Relay::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now,
       end = OnFrame(*session, frame, words);
     }
     if (end == End::kNone) continue;
-    session->doom = {.end = end, .has_last_words = true, .words = words};
-    // Where that takes more than one turn, the frame is kept, so that the connection is called up again.
-    if (!CarryOutDoom(*session, work)) return taken - (decoded == proto::Decoded::kFrame ? frame.bytes().size() : 0);
+    if (!DoomTo(*session, {.end = end, .has_last_words = true, .words = words}, work)) {
+      // The frame is kept, so that the connection is called up again.
+      return taken - (decoded == proto::Decoded::kFrame ? frame.bytes().size() : 0);
+    }
   }
   if (session->state == State::kLingering) {
     work -= static_cast<uint32_t>(std::min<size_t>(work, (bytes.size() - taken) / kThrownAwayBytesPerWork));
@@ -197,7 +198,7 @@ bool Relay::OnInputEnd(ConnectionId id, bool is_broken, absl::Time now, uint32_t
   SetNow(now);
   Session* const session = Find(id);
   if (session == nullptr) return true;
-  if (session->doom.end != End::kNone && !CarryOutDoom(*session, work)) return false;
+  if (session->is_doomed() && !CarryOutDoom(*session, work)) return false;
   if (session->state == State::kLingering) {
     session->input_ended = true;
     if (is_broken || session->unsent_bytes == 0) Finish(*session, session->end, State::kGone);
@@ -214,8 +215,7 @@ bool Relay::OnInputEnd(ConnectionId id, bool is_broken, absl::Time now, uint32_t
     TellGuests(*session, {.kind = Crossing::Kind::kInputEnd});
     effects_.Touch(*session);
   } else if (session->is_live()) {
-    session->doom = {.end = is_broken ? End::kPeerLost : End::kPeerClosed};
-    return CarryOutDoom(*session, work);
+    return DoomTo(*session, {.end = is_broken ? End::kPeerLost : End::kPeerClosed}, work);
   }
   return true;
 }

@@ -196,9 +196,12 @@ class Relay {
   void Refuse(Session& session, End end, std::string_view words = {});
   void Kill(Session& session, End end);
   void Finish(Session& session, End end, Session::State state);
-  // Ends the connection as it is doomed to. Where it has many clients, those that are idle leave first, as many as
-  // `work` allows; false, and no work left, where that was not all.
+  // Ends the connection. Where it has many clients, those that are idle leave first, as many as `work` allows; false,
+  // and no work left, where that was not all: then CarryOutDoom goes on.
+  bool DoomTo(Session& session, const Doom& doom, uint32_t& work);
   bool CarryOutDoom(Session& session, uint32_t& work);
+  // Its receivers leave the line.
+  void StopWaiting(Session& session);
   // Ends who has left and is done.
   void Settle(Session& session);
   // Ends those for whom the turn has written more than they may leave unread. They die together: what their receivers

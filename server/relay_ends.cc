@@ -93,6 +93,7 @@ void Relay::Finish(Session& session, End end, State state) {
     effects_.Note({Notice::Level::kInfo, "connection_end", session.id, session.peer, end, ""});
   }
   if (std::exchange(session.is_waiting, false)) session.reads_on = true;
+  session.doom = {};
   session.end = end;
   session.state = state;
   if (state == State::kLingering) {
@@ -104,9 +105,21 @@ void Relay::Finish(Session& session, End end, State state) {
   effects_.Touch(session);
 }
 
+void Relay::StopWaiting(Session& session) {
+  for (Client* const client : session.slots.All()) {
+    if (client->operation == registry::Operation::kWaiting) exchanges_.StopWaiting(*client);
+  }
+}
+
+bool Relay::DoomTo(Session& session, const Doom& doom, uint32_t& work) {
+  session.doom = doom;
+  if (session.slots.size() > kClientsAtOnce) StopWaiting(session);  // nobody is handed what it will not do
+  return CarryOutDoom(session, work);
+}
+
 bool Relay::CarryOutDoom(Session& session, uint32_t& work) {
   if (session.slots.size() > kClientsAtOnce) {
-    const size_t most = work / kWorkOfLeaving;
+    const size_t most = std::max(1u, work / kWorkOfLeaving);
     const std::vector<Client*> idle = session.slots.Idle(most);
     for (Client* const client : idle) RemoveClient(*client);
     if (idle.size() == most) {
@@ -116,7 +129,7 @@ bool Relay::CarryOutDoom(Session& session, uint32_t& work) {
     work -= static_cast<uint32_t>(idle.size()) * kWorkOfLeaving;
   }
   work -= std::min(work, static_cast<uint32_t>(session.slots.size()) * kWorkOfLeaving);
-  const Doom doom = std::exchange(session.doom, {});
+  const Doom doom = session.doom;
   doom.has_last_words ? Refuse(session, doom.end, doom.words) : Kill(session, doom.end);
   return true;
 }
@@ -170,7 +183,7 @@ void Relay::Settle(Session& session) {
 }
 
 bool Relay::IsDone(const Session& session) const {
-  return (session.is_leaving || is_draining_) && session.is_live() && session.exchanges == 0 &&
+  return (session.is_leaving || is_draining_) && session.is_live() && !session.is_doomed() && session.exchanges == 0 &&
          session.unsent_bytes == 0 && (session.elsewhere == nullptr || session.elsewhere->busy_guests == 0);
 }
 
@@ -200,6 +213,10 @@ void Relay::OnDeadline(Session& session, uint32_t& work) {
     Finish(session, End::kStopping, State::kLingering);
     return;
   }
+  if (session.is_doomed()) {
+    if (!CarryOutDoom(session, work)) wheel_.Set(session.deadline, now_);
+    return;
+  }
   const Instant dead_at = session.last_read + NanosecondsOf(limits_.heartbeat_interval) * limits_.heartbeat_misses;
   const bool is_judged = !session.input_ended || session.unsent_bytes > 0;
   if (is_judged && now_ >= dead_at) {
@@ -208,10 +225,7 @@ void Relay::OnDeadline(Session& session, uint32_t& work) {
       wheel_.Set(session.deadline, now_ + std::chrono::milliseconds(1));
       return;
     }
-    session.doom = {.end = End::kHeartbeat};
-  }
-  if (session.doom.end != End::kNone) {
-    if (!CarryOutDoom(session, work)) wheel_.Set(session.deadline, now_);
+    if (!DoomTo(session, {.end = End::kHeartbeat}, work)) wheel_.Set(session.deadline, now_);
     return;
   }
   Instant ping_at = PingAt(session.last_sent);

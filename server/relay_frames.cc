@@ -290,9 +290,7 @@ End Relay::OnGoaway(Session& session, Frame frame) {
   if (session.is_leaving) return End::kNone;
   session.is_leaving = true;
   if (session.is_observer) observers_.Remove(session);
-  for (Client* const client : session.slots.All()) {
-    if (client->operation == registry::Operation::kWaiting) exchanges_.StopWaiting(*client);
-  }
+  StopWaiting(session);
   CrossToGuests(session, frame);
   effects_.Touch(session);
   return End::kNone;

@@ -27,7 +27,6 @@ std::vector<Client*> SlotTable::Idle(size_t most) const {
     if (client != nullptr && client->operation == registry::Operation::kIdle) idle.push_back(client);
     return idle.size() < most;
   };
-  if (most == 0) return idle;
   for (const auto& client : low_) {
     if (!take(client.get())) return idle;
   }

@@ -81,7 +81,7 @@ class SlotTable {
 
   // By slot, the low ones first; the order depends on nothing but what was joined.
   std::vector<Client*> All() const;
-  // Some of those that are idle: `most` of them, or all where there are fewer.
+  // Some of those that are idle: `most` of them, at least 1, or all where there are fewer.
   std::vector<Client*> Idle(size_t most) const;
 
  private:
@@ -103,7 +103,7 @@ struct OwedWindow : boost::intrusive::list_base_hook<boost::intrusive::link_mode
   const uint8_t direction;  // flag::kRequest or flag::kResponse
 };
 
-// How a connection is to end, once its idle clients have left. A value type.
+// How a live connection is to end, once its idle clients have left. A value type.
 struct Doom {
   End end = End::kNone;
   bool has_last_words = false;
@@ -179,6 +179,7 @@ struct Session : SessionState {
       : id(its_id), peer(std::move(its_peer)), home(its_home) {}
 
   bool is_live() const { return state < State::kLingering; }
+  bool is_doomed() const { return doom.end != End::kNone; }
 
   // The peer draws an error that is its own doing.
   void DrawError() {

@@ -147,7 +147,7 @@ TEST_F(Crowd, IsRefusedOnceThoseWhoAreIdleHaveLeft) {
   }
   uint32_t work = 1000;
   EXPECT_EQ(Give(driver_, host_, frames, work), frames.size());
-  EXPECT_EQ(work, 1000 - 4 * (kMany - 10 * kPieces) - 1);  // what comes behind is thrown away
+  EXPECT_EQ(work, 1000 - 4 * (kMany - 10 * kPieces));
   host_.ExpectRefused(End::kMalformed);
   ExpectOver(End::kMalformed);
 }
@@ -207,6 +207,61 @@ TEST_F(Crowd, WhoseInputEndsMeanwhileEndsAsItWasToEnd) {
   ExpectOver(End::kMalformed);
 }
 
+TEST_F(Crowd, IsHandedNothingMore) {
+  std::string frames = Malformed();
+  uint32_t work = kWorkOfTen + 1;
+  EXPECT_EQ(Give(driver_, host_, frames, work), 0u);
+  Peer& other = driver_.Joined("c");
+  other.Send(StartFrame(proto::flag::kRequest, 1, Id(7778)));
+  EXPECT_TRUE(host_.is_quiet());
+  driver_.ExpectNothingLeft();
+}
+
+TEST_F(Crowd, EndsByTheSmallestSteps) {
+  std::string frames = Malformed();
+  uint32_t work = 2;
+  for (uint32_t left = 1; left <= 3; ++left, work = 1) {
+    EXPECT_EQ(Give(driver_, host_, frames, work), 0u);
+    ExpectLeft(left);
+  }
+  driver_.ExpectNothingLeft();
+}
+
+TEST(ManyIdleClients, OfAConnectionThatIsStoppedMeanwhileEndByThat) {
+  Limits limits;
+  limits.drain_timeout = absl::Milliseconds(1);
+  Driver driver(limits);
+  Peer& peer = driver.Joined("c", kMany);
+  std::string frames = Malformed();
+  uint32_t work = kWorkOfTen + 1;
+  EXPECT_EQ(Give(driver, peer, frames, work), 0u);
+  driver.Drain();
+  driver.Advance(absl::Milliseconds(1));
+  peer.ExpectRefused(End::kStopping);
+  EXPECT_EQ(driver.count(End::kStopping), 1u);
+  driver.Advance(limits.linger_time / 2);
+  work = 1000;
+  EXPECT_EQ(Give(driver, peer, frames, work), frames.size());
+  EXPECT_EQ(driver.count(End::kMalformed), 0u);
+  EXPECT_FALSE(peer.was_closed());
+  driver.Advance(limits.linger_time / 2);
+  EXPECT_TRUE(peer.was_closed());
+  driver.ExpectNothingLeft();
+}
+
+TEST(ManyIdleClients, OfAConnectionThatSaysGoawayAndAWrongFrameEndByTheFrame) {
+  Driver driver;
+  Peer& peer = driver.Joined("c", kMany);
+  std::string frames = GoawayFrame() + Malformed();
+  uint32_t work = kWorkOfTen + 2;
+  EXPECT_EQ(Give(driver, peer, frames, work), GoawayFrame().size());
+  EXPECT_EQ(driver.relay().client_count(), kMany - 10u);
+  peer.Send(Malformed());
+  peer.ExpectRefused(End::kMalformed);
+  EXPECT_EQ(driver.count(End::kGoaway), 0u);
+  driver.ExpectNothingLeft();
+}
+
 TEST(FewClients, EndAtOnce) {
   for (const uint16_t clients : {uint16_t{128}, uint16_t{129}}) {
     Driver driver;
@@ -215,7 +270,7 @@ TEST(FewClients, EndAtOnce) {
     EXPECT_EQ(driver.relay().OnInputEnd(peer.connection(), /*is_broken=*/true, driver.now(), work), clients == 128);
     EXPECT_EQ(work, 0u);
     driver.InOneTurn([] {});
-    EXPECT_EQ(driver.relay().client_count(), clients == 128 ? 0u : 129u);
+    EXPECT_EQ(driver.relay().client_count(), clients == 128 ? 0u : 128u);
     driver.ExpectNothingLeft();
   }
 }
