@@ -198,8 +198,8 @@ class Relay {
   void Finish(Session& session, End end, Session::State state);
   // Ends the connection. Where it has many clients, those that are idle leave first, as many as `work` allows; false,
   // and no work left, where that was not all: then CarryOutDoom goes on.
-  bool DoomTo(Session& session, const Doom& doom, uint32_t& work);
-  bool CarryOutDoom(Session& session, uint32_t& work);
+  [[gnu::cold]] bool DoomTo(Session& session, const Doom& doom, uint32_t& work);
+  [[gnu::cold]] bool CarryOutDoom(Session& session, uint32_t& work);
   // Its receivers leave the line.
   void StopWaiting(Session& session);
   // Ends who has left and is done.
