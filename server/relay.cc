@@ -199,6 +199,7 @@ bool Relay::OnInputEnd(ConnectionId id, bool is_broken, absl::Time now, uint32_t
   Session* const session = Find(id);
   if (session == nullptr) return true;
   if (session->is_doomed() && !CarryOutDoom(*session, work)) return false;
+  if (session->state == State::kGone) return true;
   if (session->state == State::kLingering) {
     session->input_ended = true;
     if (is_broken || session->unsent_bytes == 0) Finish(*session, session->end, State::kGone);
@@ -214,7 +215,7 @@ bool Relay::OnInputEnd(ConnectionId id, bool is_broken, absl::Time now, uint32_t
     RemoveClients(lost);
     TellGuests(*session, {.kind = Crossing::Kind::kInputEnd});
     effects_.Touch(*session);
-  } else if (session->is_live()) {
+  } else {
     return DoomTo(*session, {.end = is_broken ? End::kPeerLost : End::kPeerClosed}, work);
   }
   return true;

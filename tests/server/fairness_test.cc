@@ -118,6 +118,12 @@ class Crowd : public testing::Test {
     host_.Take();
   }
 
+  // By a wrong frame; ten leave at once.
+  void Doom() {
+    std::string frames = Malformed();
+    uint32_t work = kWorkOfTen + 1;
+    EXPECT_EQ(Give(driver_, host_, frames, work), 0u);
+  }
   void ExpectLeft(uint32_t clients) {
     EXPECT_EQ(driver_.relay().client_count(), 1 + kMany - clients);
     EXPECT_TRUE(sender_.is_quiet());
@@ -194,10 +200,8 @@ TEST_F(Crowd, ThatIsDeadStaysDeadWhateverItSaysThen) {
 }
 
 TEST_F(Crowd, WhoseInputEndsMeanwhileEndsAsItWasToEnd) {
-  std::string frames = Malformed();
-  uint32_t work = kWorkOfTen + 1;
-  EXPECT_EQ(Give(driver_, host_, frames, work), 0u);
-  work = kWorkOfTen;
+  Doom();
+  uint32_t work = kWorkOfTen;
   EXPECT_FALSE(driver_.relay().OnInputEnd(host_.connection(), /*is_broken=*/false, driver_.now(), work));
   driver_.InOneTurn([] {});
   ExpectLeft(20);
@@ -208,9 +212,7 @@ TEST_F(Crowd, WhoseInputEndsMeanwhileEndsAsItWasToEnd) {
 }
 
 TEST_F(Crowd, IsHandedNothingMore) {
-  std::string frames = Malformed();
-  uint32_t work = kWorkOfTen + 1;
-  EXPECT_EQ(Give(driver_, host_, frames, work), 0u);
+  Doom();
   Peer& other = driver_.Joined("c");
   other.Send(StartFrame(proto::flag::kRequest, 1, Id(7778)));
   EXPECT_TRUE(host_.is_quiet());
