@@ -70,7 +70,7 @@ TEST(Daemon, ReadsOfThoseWhoAreNotOpenAFewInATurn) {
   GoOn(*loop, 2);
   size_t answered = 0;
   const auto count = [&] {
-    for (const auto& stranger : strangers) answered += stranger->Receive().empty() ? 0 : 1;
+    for (const auto& stranger : strangers) answered += stranger->Receive(4096).empty() ? 0 : 1;
   };
   count();
   EXPECT_GT(answered, 0u);
