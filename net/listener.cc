@@ -19,8 +19,6 @@
 namespace relay::net {
 namespace {
 
-// Bounds how long newcomers keep a turn from those who are connected.
-constexpr int kAcceptsPerTurn = 4;
 // Long enough not to spin, short enough not to be noticed beside whatever took the descriptors.
 constexpr absl::Duration kRest = absl::Milliseconds(100);
 
@@ -73,7 +71,7 @@ bool IsStale(const std::string& path, const SocketAddress& address) {
 class Listener::Accepting : public CallHandle<uv_poll_t> {
  public:
   Accepting(Loop& loop, const Address& address, Socket socket, OnAccept on_accept, OnError on_error)
-      : CallHandle([this] { AcceptReady(); }),
+      : CallHandle([this] { AcceptOne(); }),
         loop_(loop),
         address_(address),
         socket_(std::move(socket)),
@@ -87,7 +85,6 @@ class Listener::Accepting : public CallHandle<uv_poll_t> {
 
   // Deletes this, in the close callback, with the functions of which one may be running.
   void Close() {
-    closed_ = true;
     resume_.reset();
     CloseAndDelete(this);
     socket_.Close();
@@ -104,15 +101,9 @@ class Listener::Accepting : public CallHandle<uv_poll_t> {
             "uv_poll_start");
   }
 
-  void AcceptReady() {
+  // One in a turn, so that newcomers keep those who are connected from theirs as shortly as can be.
+  void AcceptOne() {
     loop_.Now();  // the turn has begun
-    for (int i = 0; i < kAcceptsPerTurn && !closed_; ++i) {
-      if (!AcceptOne()) return;
-    }
-  }
-
-  // False when there is no more to accept for now.
-  bool AcceptOne() {
     SocketAddress from;
     from.bytes = sizeof(from.storage);
     Socket socket(::accept4(socket_.fd(), from.get(), &from.bytes, SOCK_NONBLOCK | SOCK_CLOEXEC));
@@ -125,26 +116,23 @@ class Listener::Accepting : public CallHandle<uv_poll_t> {
     } else if (on_error_) {
       on_error_(stream.status());
     }
-    return true;
   }
 
-  bool OnAcceptError(int error) {
+  void OnAcceptError(int error) {
     switch (error) {
-      case EAGAIN:
-        return false;
       // Linux also tells here what has happened to a connection that waited: the next one may be well.
+      case EAGAIN:
       case EINTR:
       case ECONNABORTED:
       case EPROTO:
       case ENETDOWN:
       case ENETUNREACH:
       case EHOSTUNREACH:
-        return true;
+        return;
       default:
         CheckUv(uv_poll_stop(&uv), "uv_poll_stop");
         resume_->StartAt(loop_.Now() + kRest);
         if (on_error_) on_error_(UvError(-error, "accept", ToString(address_)));
-        return false;
     }
   }
 
@@ -155,7 +143,6 @@ class Listener::Accepting : public CallHandle<uv_poll_t> {
   const OnAccept on_accept_;
   const OnError on_error_;
   std::optional<Timer> resume_;
-  bool closed_ = false;
 };
 
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Listen(Loop& loop, const Address& address, OnAccept on_accept,

@@ -22,8 +22,9 @@ constexpr size_t kBytesPerWork = 128;
 constexpr size_t kMostPutOffBytes = 4 * kMiB;
 // A turn does so many times the work of one connection before it reads no more.
 constexpr uint32_t kFullSharesPerTurn = 4;
-// Newcomers and those that are to leave, of whom a turn reads so many: there may be thousands, ready at once.
-constexpr uint32_t kStrangersPerTurn = 32;
+// Newcomers and those that are to leave, of whom a turn reads so many: there may be thousands, ready at once, and each
+// has system calls to itself. Two, since a turn accepts one, which is read when it comes and when it goes.
+constexpr uint32_t kStrangersPerTurn = 2;
 // What a newcomer is taken to make: its handshake is answered, or it is refused.
 constexpr uint32_t kWorkOfNewcomer = 256;
 // What a connection does beside what everybody says before it is put off: as much as who says little ever does.
@@ -32,8 +33,6 @@ constexpr uint32_t kLittleWork = 64;
 constexpr uint32_t kShortTurnWork = 384;
 // Of those who were put off, each is taken to make so much at the least.
 constexpr uint32_t kLeastWork = 16;
-// A connection that ends has system calls to itself.
-constexpr size_t kEndsPerTurn = 4;
 // Of what is due, a turn does as much as of one connection's frames, and no less than this; and of ends, too.
 constexpr uint32_t kLeastTimeWork = 256;
 
@@ -254,14 +253,13 @@ void Daemon::ShareOut() {
 }
 
 void Daemon::TellEnds() {
+  if (ended_.empty()) return;
+  // One in a turn: it has system calls to itself. Who has many clients goes on behind those who are waiting.
+  const Ended ended = ended_.front();
+  ended_.pop_front();
   uint32_t work = std::max(frames_per_turn_, kLeastTimeWork);
-  for (size_t i = 0; i < kEndsPerTurn && !ended_.empty() && work > 0; ++i) {
-    const Ended ended = ended_.front();
-    ended_.pop_front();
-    // Who has many clients goes on behind those who are waiting.
-    if (!relay_.OnInputEnd(ended.connection, ended.is_broken, loop_.Now(), work)) ended_.push_back(ended);
-    CheckMemory(ended.connection);
-  }
+  if (!relay_.OnInputEnd(ended.connection, ended.is_broken, loop_.Now(), work)) ended_.push_back(ended);
+  CheckMemory(ended.connection);
   if (!ended_.empty()) more_.Schedule();
 }
 

@@ -53,19 +53,25 @@ void GoOn(net::Loop& loop, int turns) {
   loop.Run();
 }
 
+// So many sockets that the daemon has accepted.
+std::vector<std::unique_ptr<net::RawSocket>> Connect(net::Loop& loop, const Daemon& daemon, size_t count) {
+  const auto address = net::WithoutLookup(*net::ParseAddress(daemon.addresses().front()));
+  std::vector<std::unique_ptr<net::RawSocket>> sockets;
+  for (size_t i = 0; i < count; ++i) {
+    sockets.push_back(std::make_unique<net::RawSocket>(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
+    EXPECT_EQ(::connect(sockets.back()->fd(), (*address)->get(), (*address)->bytes), 0);
+    GoOn(loop, 4);
+  }
+  return sockets;
+}
+
 TEST(Daemon, ReadsOfThoseWhoAreNotOpenAFewInATurn) {
   constexpr size_t kStrangers = 300;
   const auto loop = net::NewLoop();
   // Nobody is told anything but WELCOME, however slow this machine is.
   const std::unique_ptr<Daemon> daemon =
       StartDaemon(*loop, {.heartbeat_interval = absl::Hours(1), .hello_timeout = absl::Hours(1)});
-  const auto address = net::WithoutLookup(*net::ParseAddress(daemon->addresses().front()));
-  std::vector<std::unique_ptr<net::RawSocket>> strangers;
-  for (size_t i = 0; i < kStrangers; ++i) {
-    strangers.push_back(std::make_unique<net::RawSocket>(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
-    ASSERT_EQ(::connect(strangers.back()->fd(), (*address)->get(), (*address)->bytes), 0);
-    GoOn(*loop, 4);
-  }
+  const auto strangers = Connect(*loop, *daemon, kStrangers);
   for (const auto& stranger : strangers) stranger->Send("RELAY/1\n" + HelloFrame());
   GoOn(*loop, 2);
   size_t answered = 0;
@@ -78,6 +84,26 @@ TEST(Daemon, ReadsOfThoseWhoAreNotOpenAFewInATurn) {
   GoOn(*loop, 200);
   count();
   EXPECT_EQ(answered, kStrangers);
+}
+
+TEST(Daemon, TellsOneEndInATurn) {
+  constexpr size_t kPeers = 64;
+  const auto loop = net::NewLoop();
+  const std::unique_ptr<Daemon> daemon =
+      StartDaemon(*loop, {.heartbeat_interval = absl::Hours(1), .hello_timeout = absl::Hours(1)});
+  const auto peers = Connect(*loop, *daemon, kPeers);
+  for (const auto& peer : peers) peer->Send("RELAY/1\n" + HelloFrame());
+  GoOn(*loop, 4 * kPeers);
+  ASSERT_EQ(daemon->TakeCounts().connections, kPeers);
+  for (const auto& peer : peers) peer->Close();
+  // Each of these is two turns, of which the second is that of what was put off.
+  constexpr size_t kTurns = 8;
+  GoOn(*loop, kTurns);
+  const size_t left = daemon->TakeCounts().connections;
+  EXPECT_LT(left, kPeers);
+  EXPECT_GE(left, kPeers - 2 * kTurns);
+  GoOn(*loop, 4 * kPeers);
+  EXPECT_EQ(daemon->TakeCounts().connections, 0u);
 }
 
 TEST(Daemon, ADeadlineThatFallsDueWhileATurnRunsIsKept) {
