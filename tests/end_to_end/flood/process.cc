@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -92,12 +93,9 @@ int Connect(uint16_t port) {
 }
 
 Relayd::Relayd(const std::string& path, const std::vector<std::string>& flags) {
-  std::FILE* const log = std::tmpfile();
-  if (log == nullptr) Die("tmpfile");
-  log_ = fcntl(fileno(log), F_DUPFD_CLOEXEC, 3);
-  std::fclose(log);
+  log_ = memfd_create("relayd's log", MFD_CLOEXEC);  // no disk holds up the server
   int ends[2];
-  if (log_ < 0 || pipe2(ends, O_CLOEXEC) != 0) Die("pipe");
+  if (log_ < 0 || pipe2(ends, O_CLOEXEC) != 0) Die("memfd_create, pipe2");
 
   std::vector<std::string> words = {path, "--listen", "tcp://127.0.0.1:0"};
   words.insert(words.end(), flags.begin(), flags.end());
