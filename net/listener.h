@@ -3,6 +3,8 @@
 #ifndef RELAY_NET_LISTENER_H_
 #define RELAY_NET_LISTENER_H_
 
+#include <sys/socket.h>
+
 #include <functional>
 #include <memory>
 
@@ -25,9 +27,10 @@ class Listener {
   // already in use" (ALREADY_EXISTS), also for a Unix path on which somebody listens, or which is no socket.
   //
   // `on_error`, where given, hears of connections that could not be accepted. Out of descriptors or memory, the
-  // listener rests for 100 ms, while connections wait in the backlog.
+  // listener rests for 100 ms, while connections wait in the backlog. Whom a full backlog turns away tries again after
+  // a second, so it is as long as the system allows.
   static absl::StatusOr<std::unique_ptr<Listener>> Listen(Loop& loop, const Address& address, OnAccept on_accept,
-                                                          OnError on_error = nullptr, int backlog = 1024);
+                                                          OnError on_error = nullptr, int backlog = SOMAXCONN);
   ~Listener();
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;

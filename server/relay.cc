@@ -15,8 +15,8 @@ namespace {
 // What a peer says behind its end is read and thrown away at the pace of small frames.
 constexpr size_t kThrownAwayBytesPerWork = 32;
 
-// In the same units: system calls for one connection alone.
-constexpr uint32_t kWorkOfWrite = 64;
+// In the same units: system calls for one connection alone, some 13 us.
+constexpr uint32_t kWorkOfWrite = 256;
 
 // How much work a frame makes, in units of what a small one that is handed on does.
 uint32_t WorkOf(const Frame& frame) {

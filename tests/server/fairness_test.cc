@@ -184,7 +184,7 @@ TEST_F(Crowd, ThatIsDeadStaysDeadWhateverItSaysThen) {
   host_.Take();
   sender_.Take();
   const absl::Time judged = driver_.now() + absl::Milliseconds(1);
-  uint32_t work = kWorkOfTen + 64;  // and a deadline's own
+  uint32_t work = kWorkOfTen + 256;  // and a deadline's own
   driver_.relay().OnTime(judged, work);
   EXPECT_EQ(work, 0u);
   ExpectLeft(10);
