@@ -116,7 +116,7 @@ TEST_F(BusyTest, WaitOfZeroOfSomeMillisecondsAndWithoutEnd) {
 }
 
 TEST_F(BusyTest, RequestThatComesAsTheWaitRunsOutIsNeitherLostNorDoubled) {
-  constexpr int kWaitsThatRanOut = 10'000;
+  constexpr int kWaitsThatRanOut = 10'000 / kSlowness;
   constexpr int kPairs = 4;
   std::mutex mutex;
   std::map<std::string, int> seen;
@@ -168,7 +168,7 @@ TEST_F(BusyTest, RequestThatComesAsTheWaitRunsOutIsNeitherLostNorDoubled) {
 
 TEST_F(BusyTest, TwoThreadsSendAndReceiveOnOneClient) {
   // The server refuses a second operation of a busy slot with FAILED_PRECONDITION, which none of them may see.
-  constexpr int kOperations = 10'000;
+  constexpr int kOperations = 10'000 / kSlowness;
   // Whatever the one client asks, and whoever asks it, there is somebody else.
   auto pool = Serve(connection_, "both", {}, [](Request& request) { return request.Reply(*request.ReadAll()); });
   ASSERT_TRUE(pool.ok());

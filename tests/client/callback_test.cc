@@ -125,13 +125,16 @@ TEST_F(CallbackTest, RequestLargerThanAllowedIsRefused) {
 TEST_F(CallbackTest, WaitRunsOutAndTheBusyClientFails) {
   Client client(connection_, "wait");
   Countdown done(2);
-  client.ReceiveAsync({.wait = milliseconds(20)}, [&](const StatusOr<AsyncRequest>& request) {
-    EXPECT_EQ(request.status().code(), StatusCode::kDeadlineExceeded);
-    done.Down();
-  });
-  client.ReceiveAsync({.if_busy = IfBusy::kFail}, [&](const StatusOr<AsyncRequest>& request) {
-    EXPECT_EQ(request.status().code(), StatusCode::kFailedPrecondition);
-    done.Down();
+  // What a callback begins is begun together, so that the wait cannot run out in between.
+  client.ReceiveAsync({.wait = milliseconds(0)}, [&](const StatusOr<AsyncRequest>&) {
+    client.ReceiveAsync({.wait = milliseconds(20)}, [&](const StatusOr<AsyncRequest>& request) {
+      EXPECT_EQ(request.status().code(), StatusCode::kDeadlineExceeded);
+      done.Down();
+    });
+    client.ReceiveAsync({.if_busy = IfBusy::kFail}, [&](const StatusOr<AsyncRequest>& request) {
+      EXPECT_EQ(request.status().code(), StatusCode::kFailedPrecondition);
+      done.Down();
+    });
   });
   EXPECT_TRUE(done.Wait());
 }

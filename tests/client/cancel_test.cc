@@ -20,8 +20,8 @@ namespace {
 class CancelTest : public ::testing::Test {
  protected:
   // A request that is worked on, and its sender's side.
-  void Begin(const SendOptions& options = {}) {
-    auto exchange = sender_.Start(options);
+  void Begin() {
+    auto exchange = sender_.Start();
     ASSERT_TRUE(exchange.ok()) << exchange.status();
     exchange_.emplace(*std::move(exchange));
     ASSERT_EQ(exchange_->Write("x"), OkStatus());
@@ -84,10 +84,19 @@ TEST_F(CancelTest, CalledByTheCallWhereItHasHappened) {
 }
 
 TEST_F(CancelTest, CalledWhenTheTimeIsOver) {
+  std::shared_ptr<AsyncRequest> taken;
+  receiver_.ReceiveAsync({}, [&](StatusOr<AsyncRequest> request) {
+    ASSERT_TRUE(request.ok()) << request.status();
+    taken = std::make_shared<AsyncRequest>(*std::move(request));
+    taken->OnCancelled(Called());
+  });
+  // Answered behind it, on the same channel: the receiver waits before the time begins.
+  Client behind(connection_, "cancel");
+  EXPECT_EQ(behind.Receive({.wait = milliseconds(0)}).status().code(), StatusCode::kDeadlineExceeded);
   SendOptions options;
   options.timeout = milliseconds(100);
-  Begin(options);
-  request_->OnCancelled(Called());
+  options.max_extension = std::chrono::hours(1);  // so long the sender leaves the end to the server
+  EXPECT_EQ(sender_.Send("x", options).status().code(), StatusCode::kDeadlineExceeded);
   ASSERT_TRUE(called_.Wait());
   EXPECT_EQ(status_.code(), StatusCode::kDeadlineExceeded);
 }
@@ -176,6 +185,7 @@ TEST_F(CancelTest, MayDropTheRequestItself) {
 
 TEST_F(CancelTest, HandlerOfAPoolIsCalledWhileItWorks) {
   auto pool = Serve(connection_, "pool", {}, [this](Request& request) -> Status {
+    if (request.info().method != "late") return OkStatus();
     Countdown cancelled(1);
     request.OnCancelled([&cancelled](const Status&) { cancelled.Down(); });
     EXPECT_TRUE(cancelled.Wait());
@@ -185,8 +195,12 @@ TEST_F(CancelTest, HandlerOfAPoolIsCalledWhileItWorks) {
   });
   ASSERT_TRUE(pool.ok());
   Client sender(sending_, "pool");
+  // The answer says that the pool waits again, before the time of the next request begins.
+  ASSERT_TRUE(sender.Send("").ok());
   SendOptions options;
+  options.method = "late";
   options.timeout = milliseconds(100);
+  options.max_extension = std::chrono::hours(1);  // so long the sender leaves the end to the server
   EXPECT_EQ(sender.Send("", options).status().code(), StatusCode::kDeadlineExceeded);
   EXPECT_TRUE(called_.Wait());
 }

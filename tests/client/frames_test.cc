@@ -28,6 +28,9 @@ namespace {
 using proto::FrameType;
 namespace flag = proto::flag;
 
+// No PING comes among the frames that a test expects, however slow it is.
+constexpr uint32_t kNoHeartbeatMs = 3'600'000;
+
 // One frame, owned.
 struct Heard {
   std::string bytes;
@@ -63,7 +66,7 @@ class PlayedServer {
     EXPECT_EQ(Take(proto::kPreface.size()), proto::kPreface);
     EXPECT_EQ(Hear().view().type(), FrameType::kHello);
   }
-  void Welcome(uint32_t heartbeat_interval_ms = 5000) {
+  void Welcome(uint32_t heartbeat_interval_ms = kNoHeartbeatMs) {
     v1::Welcome welcome;
     welcome.set_max_payload_bytes(128 * 1024);
     welcome.set_initial_window_bytes(256 * 1024);
@@ -115,7 +118,7 @@ class PlayedServer {
 class FramesTest : public ::testing::Test {
  protected:
   // Both sides of the first connection.
-  void Open(ConnectionOptions options = {}, uint32_t heartbeat_interval_ms = 5000) {
+  void Open(ConnectionOptions options = {}, uint32_t heartbeat_interval_ms = kNoHeartbeatMs) {
     std::thread server([&] {
       server_.Accept();
       server_.Welcome(heartbeat_interval_ms);

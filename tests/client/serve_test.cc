@@ -66,11 +66,15 @@ TEST_F(ServeTest, EveryRequestMayHaveAHeadAsLargeAsTheServerTakes) {
 TEST_F(ServeTest, ConcurrencyIsThatOfTheHandler) {
   std::atomic<int> at_once = 0;
   std::atomic<int> most = 0;
+  Countdown meeting(3);
   auto pool = Serve(connection_, "serve", {.concurrency = 3}, [&](Request& request) {
     const int now = ++at_once;
     int seen = most;
     while (now > seen && !most.compare_exchange_weak(seen, now)) {
     }
+    // The first three are there at once, however slowly they come; later ones pass.
+    meeting.Down();
+    EXPECT_TRUE(meeting.Wait());
     request.WaitCancelled(milliseconds(5));
     --at_once;
     return OkStatus();
@@ -96,9 +100,18 @@ TEST_F(ServeTest, EndsBehindItsRequestsOrItsWait) {
   options.timeout = milliseconds(20);
   EXPECT_EQ(sender_.Send("x", options).status().code(), StatusCode::kDeadlineExceeded) << "nobody is left";
 
+  // In the queue before the first wait begins, so that none runs out before they are answered.
+  Countdown answered(5);
+  std::vector<Client> senders;
+  for (int i = 0; i < 5; ++i) {
+    senders.emplace_back(connection_, "serve").SendAsync("x", {}, [&answered](const StatusOr<Reply>& reply) {
+      EXPECT_TRUE(reply.ok()) << reply.status();
+      answered.Down();
+    });
+  }
   auto waiting = Serve(connection_, "serve", {.concurrency = 2, .wait = milliseconds(50)}, Echo);
   ASSERT_TRUE(waiting.ok());
-  for (int i = 0; i < 5; ++i) ASSERT_TRUE(sender_.Send("x").ok());
+  ASSERT_TRUE(answered.Wait());
   EXPECT_EQ((*waiting)->Wait().code(), StatusCode::kDeadlineExceeded);
 }
 

@@ -303,8 +303,8 @@ class Death(unittest.TestCase):
                     cell.check()
         self.check_all_gone(relayd, {"heartbeat": len(CELLS), "peer_closed": len(CELLS), **lost_ends(CELLS)})
 
-    HEARTBEAT = ("--heartbeat-interval", "1s", "--heartbeat-misses", "3")
-    DEAD_SECONDS = 3
+    HEARTBEAT = ("--heartbeat-interval", "1s", "--heartbeat-misses", "6")
+    DEAD_SECONDS = 6
 
     def test_a_peer_that_stops(self):
         relayd = self.serve(*self.HEARTBEAT)

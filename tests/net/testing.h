@@ -33,14 +33,14 @@ inline std::unique_ptr<Loop> NewLoop() {
   return *std::move(loop);
 }
 
-// Runs turns until the condition holds at the end of one; fails the test after 20 seconds.
+// Runs turns until the condition holds at the end of one; fails the test after a minute.
 inline void RunUntil(Loop& loop, const std::function<bool()>& condition) {
   bool late = false;
   Timer limit(loop, [&loop, &late] {
     late = true;
     loop.Stop();
   });
-  limit.StartAt(loop.Now() + absl::Seconds(20));
+  limit.StartAt(loop.Now() + absl::Minutes(1));
   loop.SetTurnEnd([&loop, &condition] {
     if (condition()) loop.Stop();
   });
@@ -117,7 +117,7 @@ class RawSocket {
     ASSERT_EQ(::send(fd_, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
   }
   // What has arrived, at most `most` bytes; empty if nothing has, or if the input has ended.
-  std::string Receive(size_t most = size_t{1} << 20) const {
+  std::string Receive(size_t most = size_t{1} << 16) const {
     std::string text(most, '\0');
     const ssize_t got = ::recv(fd_, text.data(), text.size(), MSG_DONTWAIT);
     text.resize(got > 0 ? static_cast<size_t>(got) : 0);

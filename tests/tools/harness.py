@@ -174,11 +174,17 @@ class RelayTest(unittest.TestCase):
         faulthandler.dump_traceback()
         os._exit(1)
 
-    def start_relayd(self, listen, *flags):
-        relayd = self.start([RELAYD, "--listen", listen, "--log-level", "warning", *flags])
+    def start_relayd(self, listen, *flags, log_level="warning"):
+        relayd = self.start([RELAYD, "--listen", listen, "--log-level", log_level, *flags])
         word, _, relayd.address = relayd.stdout.readline().decode().strip().partition(" ")
         self.assertEqual(word, "ready")
         return relayd
+
+    def metrics(self, relayd):
+        """Of a relayd that logs at info."""
+        relayd.signal(signal.SIGUSR1)
+        line = relayd.wait_for("event=metrics.*frames_mirrored=").string
+        return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", line)}
 
     def relay(self, *arguments, **popen):
         """Starts the command; its server is this test's unless told otherwise."""

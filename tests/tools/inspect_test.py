@@ -262,12 +262,15 @@ class Shown(Inspect):
             self.assertNotIn(b"\x1b", self.exchange(*arguments).out)
 
     def test_what_is_open_at_the_end_has_lasted_until_then(self):
-        process, through = self.inspector(self.server, "--json", "--requests")
+        process, through = self.inspector(self.server, "--json")
         sender = self.sender("nobody", env={"RELAY_SERVER": through})
         sender.stdin.close()
-        time.sleep(1)
+        while b'"type":"START"' not in process.stdout.readline():
+            pass
+        time.sleep(2)  # the time that is told
         self.interrupt(process)
-        told = json.loads(process.result().out)
+        seen = [json.loads(line) for line in process.result().out.splitlines()]
+        (told,) = [line for line in seen if line["kind"] == "exchange"]
         self.assertEqual(told["end"], "open")
         self.assertGreater(told["total_us"], 400000)
 

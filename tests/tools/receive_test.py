@@ -86,7 +86,7 @@ class Command(RelayTest):
 
     def test_gets_sigterm_when_its_time_is_over(self):
         worker = self.worker("trap", "--exec", TRAP)
-        got = self.send("trap", "--timeout", "200ms", body=b"x")
+        got = self.send("trap", "--timeout", "3s", body=b"x")
         self.assertEqual((got.code, got.out), (DEADLINE_EXCEEDED, b"up\n"))
         worker.wait_for("^cleaned$")
         worker.wait_for("DEADLINE_EXCEEDED")
@@ -105,7 +105,7 @@ class Command(RelayTest):
         sender = self.sender("stubborn", "--data", "x")
         ends = [self.end_of(int(pid)) for pid in sender.stdout.readline().split()]
         self.interrupt(sender)
-        worker.wait_for(r" 5\.\d s +CANCELLED")
+        self.assertGreaterEqual(float(worker.wait_for(r" (\d+\.\d) s +CANCELLED")[1]), 5)
         for end in ends:
             self.assertEqual(select.select([end], [], [], FAILURE_SECONDS)[0], [end])
 
@@ -179,14 +179,23 @@ class Modes(RelayTest):
         self.worker("jobs", "--echo")
         self.assertEqual([sender.result().code for sender in senders], [OK] * 3)
 
-    def test_wait_that_ends_the_work_is_no_failure(self):
+    def queued_sender(self):
+        """A sender on "jobs" whose request waits at the server."""
+        relayd = self.start_relayd("tcp://127.0.0.1:0", log_level="info")
+        self.server = relayd.address
         sender = self.sender("jobs", "--data", "x")
+        while self.metrics(relayd)["requests_accepted"] < 1:
+            pass
+        return sender
+
+    def test_wait_that_ends_the_work_is_no_failure(self):
+        sender = self.queued_sender()
         worker = self.relay("receive", "jobs", "--echo", "--wait", "2s")
         self.assertEqual(sender.result().code, OK)
         self.assertEqual(worker.wait(), OK)
 
     def test_wait_that_ends_before_the_count_is_a_failure(self):
-        sender = self.sender("jobs", "--data", "x")
+        sender = self.queued_sender()
         worker = self.relay("receive", "jobs", "--echo", "--wait", "2s", "--count", "2")
         self.assertEqual(sender.result().code, OK)
         self.assertEqual(worker.wait(), DEADLINE_EXCEEDED)
@@ -215,7 +224,7 @@ class Extend(RelayTest):
     SLOW = "sleep 3.5; echo done"
 
     def test_keeps_a_request_alive_that_its_sender_lets_run_longer(self):
-        self.worker("slow", "--extend", "4s", "--exec", self.SLOW)
+        self.worker("slow", "--extend", "1h", "--exec", self.SLOW)
         got = self.send("slow", "--timeout", "2s", "--max-extension", "1h", body=b"x")
         self.assertEqual(got, (OK, b"done\n", ""))
 

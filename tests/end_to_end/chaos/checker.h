@@ -41,7 +41,7 @@ struct Violation {
 
 struct CheckOptions {
   // How much later than its timeout a Send may end, or a request be handed out: the machine's slowness, no more.
-  int64_t slack_us = 5'000'000;
+  int64_t slack_us = 20'000'000;
   uint32_t max_attempts = 3;
   // Processes that the run has killed: what they have not recorded is not missed.
   std::set<uint32_t> killed;

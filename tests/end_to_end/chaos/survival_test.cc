@@ -73,7 +73,7 @@ class Peer {
     ConnectionOptions options;
     options.reconnect_min = milliseconds(5);
     options.reconnect_max = milliseconds(50);
-    options.connect_timeout = milliseconds(1'000);
+    options.connect_timeout = milliseconds(5'000);
     options.on_change = [this](const Status& status) { ++(status.ok() ? returns_ : losses_); };
     auto opened = Connection::Open(url, options);
     EXPECT_TRUE(opened.ok()) << opened.status();
@@ -412,7 +412,7 @@ TEST_F(DrainTest, ASecondSigtermGoesAtOnce) {
 // The last of them come while it takes itself down, which many connections make long.
 TEST_F(DrainTest, HoweverManySigtermsComeItEndsWithZero) {
   for (int i = 0; i < 5; ++i) {
-    const auto relay = Start();
+    const auto relay = Start({"--hello-timeout", "10m"});
     std::vector<int> peers(500);
     for (int& peer : peers) peer = Dial(relay->urls().front());
     ASSERT_TRUE(Await([&] { return Count(*relay, "connections") == peers.size(); }));

@@ -71,7 +71,7 @@ void AddHandshakes(std::vector<Flood>& floods) {
                     .connections = 3000,
                     .opening = Always(slow),
                     .byte_interval_ms = 100,
-                    .flags = {"--hello-timeout", "500ms"},
+                    .flags = {"--hello-timeout", "500ms", "--max-unauthenticated", "64"},
                     .least_seconds = 1.5,
                     .is_paced = true});
   floods.push_back({.name = "4,000 bytes of a HELLO, then nothing, 1,000 connections",

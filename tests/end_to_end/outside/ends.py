@@ -228,7 +228,7 @@ class Time(ConformanceTest):
         self.check_exchange(sender, receiver)
 
     def test_in_the_middle_of_both_streams(self):
-        sender, receiver, request = self.assigned(timeout_ms=500)
+        sender, receiver, request = self.assigned(timeout_ms=3000)
         receiver.answer(request)
         sender.expect_response(request)
         sender.expect_reset(request, Code.DEADLINE_EXCEEDED)

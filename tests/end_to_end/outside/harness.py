@@ -15,7 +15,7 @@ import uuid
 import relay_wire as wire
 from relay_wire import FIN, NIL, REQUEST, RESPONSE, Code, Frame, Join, Receive, Reset, Start, StartPayload, Status, Type
 
-FAILURE_SECONDS = 10
+FAILURE_SECONDS = 60
 
 
 class RelaydDidNotStart(Exception):
