@@ -23,8 +23,10 @@ constexpr int kPingTimes = 64;
 // Of a connection that ends, so many clients leave together with it. A turn has time for that.
 constexpr size_t kClientsAtOnce = 128;
 
-// Of one client, in the units of OnBytes.
+// In the units of OnBytes: of one client, and of what is written, shut, logged and closed for one connection alone
+// where its time is over.
 constexpr uint32_t kWorkOfLeaving = 4;
+constexpr uint32_t kWorkOfEnd = 256;
 
 }  // namespace
 
@@ -197,9 +199,11 @@ void Relay::OnDeadline(Session& session, uint32_t& work) {
   switch (session.state) {
     case State::kPreface:
     case State::kHello:
+      work -= std::min(work, kWorkOfEnd);
       Refuse(session, End::kHelloTimeout);
       return;
     case State::kLingering:
+      work -= std::min(work, kWorkOfEnd);
       Finish(session, session.end, State::kGone);
       return;
     case State::kGone:

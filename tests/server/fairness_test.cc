@@ -89,6 +89,27 @@ TEST(Fairness, OfWhatIsDueNoMoreIsDoneThanTheWorkAllows) {
   driver.ExpectNothingLeft();
 }
 
+TEST(Fairness, AConnectionThatIsRefusedCountsAsFiveThatAreSentPing) {
+  const Limits limits;
+  Driver driver(limits);
+  std::vector<Peer*> peers;
+  for (int i = 0; i < 3; ++i) peers.push_back(&driver.Open());
+  uint32_t work = 10000;
+  driver.relay().OnTime(driver.now() + limits.heartbeat_interval, work);
+  EXPECT_EQ(work, 10000 - 3 * 64u);
+  driver.InOneTurn([] {});
+  for (Peer* const peer : peers) EXPECT_EQ(peer->TakeOne().type, FrameType::kPing);
+  for (int i = 0; i < 3; ++i) driver.Connect();
+  const absl::Time due = driver.now() + limits.hello_timeout;
+  for (Peer* const peer : peers) peer->Send(Pong());
+  work = 10000;
+  driver.relay().OnTime(due, work);
+  EXPECT_EQ(driver.count(End::kHelloTimeout), 3u);
+  EXPECT_EQ(work, 10000 - 3 * 64u - 3 * 5 * 64u);
+  driver.InOneTurn([] {});
+  driver.ExpectNothingLeft();
+}
+
 TEST(Fairness, TheLastFrameOfAConnectionIsAnsweredWhateverWorkIsLeft) {
   Driver driver;
   Peer& peer = driver.Open();
@@ -184,7 +205,7 @@ TEST_F(Crowd, ThatIsDeadStaysDeadWhateverItSaysThen) {
   host_.Take();
   sender_.Take();
   const absl::Time judged = driver_.now() + absl::Milliseconds(1);
-  uint32_t work = kWorkOfTen + 256;  // and a deadline's own
+  uint32_t work = kWorkOfTen + 64;  // and a deadline's own
   driver_.relay().OnTime(judged, work);
   EXPECT_EQ(work, 0u);
   ExpectLeft(10);
