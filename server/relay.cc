@@ -72,6 +72,7 @@ Relay::Relay(const Limits& limits, const proto::Uuid& server_id, absl::Time star
       server_id_(server_id),
       place_(place),
       totals_(std::move(totals)),
+      told_(start),
       now_(InstantOf(start)),
       wheel_(now_),
       effects_(metrics_),

@@ -232,6 +232,8 @@ class Relay {
   // The rate that the session has overspent, or kNone.
   static End CheckTokens(const Session& session);
   void SetNow(absl::Time now) {
+    if (now == told_) return;  // as most events of a turn are of one time
+    told_ = now;
     now_ = InstantOf(now);
     exchanges_.set_now(now_);
   }
@@ -240,6 +242,7 @@ class Relay {
   const proto::Uuid server_id_;
   const Place place_;
   const std::shared_ptr<Totals> totals_;
+  absl::Time told_;  // what now_ was made of
   Instant now_;
   TimerWheel wheel_;
   Metrics metrics_;
