@@ -120,8 +120,8 @@ class Listener::Accepting : public CallHandle<uv_poll_t> {
 
   void OnAcceptError(int error) {
     switch (error) {
-      // Linux also tells here what has happened to a connection that waited: the next one may be well.
       case EAGAIN:
+      // Linux also tells here what has happened to a connection that waited: the next one may be well.
       case EINTR:
       case ECONNABORTED:
       case EPROTO:
