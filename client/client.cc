@@ -20,13 +20,12 @@ std::optional<absl::Duration> ToAbsl(std::optional<std::chrono::milliseconds> du
   return absl::Milliseconds(duration->count());
 }
 
-StatusOr<OperationSpec> MakeSend(std::string_view name, const SendOptions& options) {
+Status FillIn(OperationSpec& spec, std::string_view name, const SendOptions& options) {
   if (options.timeout.has_value() && options.timeout->count() <= 0) {
     return DeadlineExceededError("a timeout of zero leaves no time to send anything");
   }
   auto head = client::MakeStart(options.method, options.content_type, options.metadata);
   if (!head.ok()) return head.status();
-  OperationSpec spec;
   spec.kind = Operation::Kind::kSend;
   spec.name = name;
   spec.if_busy = options.if_busy;
@@ -35,7 +34,7 @@ StatusOr<OperationSpec> MakeSend(std::string_view name, const SendOptions& optio
   spec.start.head = *std::move(head);
   spec.start.is_idempotent = options.idempotent;
   spec.start.requires_receiver = options.require_receiver;
-  return spec;
+  return OkStatus();
 }
 
 class AsyncSend : public Operation {
@@ -108,10 +107,10 @@ const Uuid& Client::id() const { return handle_->participant()->id; }
 
 StatusOr<Reply> Client::Send(std::string_view body, const SendOptions& options) {
   if (Status status = handle_->CheckMayBlock(); !status.ok()) return status;
-  auto spec = MakeSend("Send", options);
-  if (!spec.ok()) return spec.status();
-  spec->collect_bytes = options.max_reply_bytes;
-  const auto operation = std::make_shared<Operation>(*std::move(spec), handle_->participant(), std::string(body));
+  OperationSpec spec;
+  if (Status status = FillIn(spec, "Send", options); !status.ok()) return status;
+  spec.collect_bytes = options.max_reply_bytes;
+  const auto operation = std::make_shared<Operation>(std::move(spec), handle_->participant(), std::string(body));
   handle_->link().Submit(operation);
   if (Status status = operation->WaitEnd(); !status.ok()) return status;
   return operation->TakeReply();
@@ -119,9 +118,9 @@ StatusOr<Reply> Client::Send(std::string_view body, const SendOptions& options) 
 
 StatusOr<Exchange> Client::Start(const SendOptions& options) {
   if (Status status = handle_->CheckMayBlock(); !status.ok()) return status;
-  auto spec = MakeSend("Start", options);
-  if (!spec.ok()) return spec.status();
-  const auto operation = std::make_shared<Operation>(*std::move(spec), handle_->participant());
+  OperationSpec spec;
+  if (Status status = FillIn(spec, "Start", options); !status.ok()) return status;
+  const auto operation = std::make_shared<Operation>(std::move(spec), handle_->participant());
   handle_->link().Submit(operation);
   if (Status status = operation->WaitTurn(); !status.ok()) return status;
   return Exchange(std::make_shared<client::OperationHandle>(handle_, operation));
@@ -142,11 +141,11 @@ StatusOr<Request> Client::Receive(const ReceiveOptions& options) {
 
 void Client::SendAsync(std::string body, const SendOptions& options, std::function<void(StatusOr<Reply>)> done) {
   if (!handle_->channel_status().ok()) return done(handle_->channel_status());
-  auto spec = MakeSend("SendAsync", options);
-  if (!spec.ok()) return done(spec.status());
-  spec->collect_bytes = options.max_reply_bytes;
+  OperationSpec spec;
+  if (Status status = FillIn(spec, "SendAsync", options); !status.ok()) return done(status);
+  spec.collect_bytes = options.max_reply_bytes;
   handle_->link().Submit(
-      std::make_shared<AsyncSend>(*std::move(spec), handle_->participant(), std::move(body), std::move(done)));
+      std::make_shared<AsyncSend>(std::move(spec), handle_->participant(), std::move(body), std::move(done)));
 }
 
 void Client::ReceiveAsync(const ReceiveOptions& options, std::function<void(StatusOr<AsyncRequest>)> done) {

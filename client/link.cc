@@ -259,6 +259,7 @@ size_t Link::OnBytes(std::span<uint8_t> bytes) {
     const Event& event = protocol_->Next(bytes);
     if (event.kind == Event::Kind::kNone) break;
     OnEvent(event);
+    if (!own_commands_.empty()) CarryOut();  // while all of it is in a cache
   }
   const size_t taken = size - bytes.size();
   if (const auto broken = std::exchange(broken_, std::nullopt)) {

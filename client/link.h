@@ -78,7 +78,8 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
 
   enum class State { kResting, kAttempting, kUp, kClosing, kEnded };
 
-  // Thread-safe. What a callback asks for is done at the end of its turn, any other thread's in a turn of its own.
+  // Thread-safe. What a callback asks for is done behind the event that called it, at the latest at the end
+  // of its turn; any other thread's in a turn of its own.
   void Post(Command command);
   void Run();
   // In order, but that a wait without end stands in line before what is to be looked at is: so the answer before it
@@ -132,7 +133,7 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
   std::optional<Status> broken_;  // found inside a call of the stream
   std::optional<Status> goaway_;  // that of the server
   bool said_goaway_ = false;
-  std::vector<Command> own_commands_;  // what this thread has posted; to be done at the turn's end
+  std::vector<Command> own_commands_;  // what this thread has posted, to be done by CarryOut
   std::vector<Command> carried_out_;   // kept for its capacity, like the next two
   std::vector<std::shared_ptr<Operation>> looks_;
   std::string output_;

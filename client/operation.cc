@@ -281,6 +281,7 @@ void Operation::Abort(const Status& why, bool requeue) {
     net::MutexLock lock(mutex_);
     if (has_ended_ || reset_.has_value()) return;
     reset_ = ResetWish{why.ok() ? CancelledError("cancelled") : why, requeue};
+    has_wish_ = true;
     changed_.NotifyAll();
   }
   Wake();
@@ -296,6 +297,7 @@ void Operation::Drop() {
     if (!has_ended_ && !reset_.has_value() && (is_send || !out_is_whole_)) {
       constexpr std::string_view kWhy = "dropped unfinished";
       reset_ = ResetWish{is_send ? CancelledError(kWhy) : AbortedError(kWhy)};
+      has_wish_ = true;
       must_wake = true;
     }
     while (calls_on_cancelled_ && may_wait) Wait();
@@ -308,7 +310,7 @@ void Operation::Withdraw() {
   {
     net::MutexLock lock(mutex_);
     if (has_ended_) return;
-    withdraw_ = true;
+    withdraw_ = has_wish_ = true;
   }
   Wake();
 }

@@ -5,6 +5,7 @@
 #ifndef RELAY_CLIENT_OPERATION_H_
 #define RELAY_CLIENT_OPERATION_H_
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -70,7 +71,8 @@ class Operation : public std::enable_shared_from_this<Operation> {
 
   // --- The caller's half. Errors are those of the public classes.
 
-  // Blocks until the operation holds its client; until the other side's START has come; until it has ended.
+  // Blocks until the operation holds its client (of a Send whose body is streamed); until the other side's START has
+  // come; until it has ended.
   Status WaitTurn();
   Status WaitHead();
   Status WaitEnd();
@@ -153,8 +155,8 @@ class Operation : public std::enable_shared_from_this<Operation> {
 
   void SetQueued() { phase_ = Phase::kQueued; }
   void SetTurn();
-  // Has the turn on a slot that waits already, since the last frame of the response before it said so.
-  void SetWaiting();
+  // Has the turn on a slot that waits already, since the last frame of the response before it said so. Of a Receive.
+  void SetWaiting() { phase_ = Phase::kWaiting; }
   // The server takes nothing new: a wait is over unanswered, and begins again on another connection.
   void OnGoaway();
 
@@ -176,7 +178,7 @@ class Operation : public std::enable_shared_from_this<Operation> {
   // The Send's own time is over, and the server has not said so.
   void ResetLate(Protocol& protocol, uint16_t slot);
 
-  // The status with which a caller wants it to end without an exchange.
+  // The status with which a caller wants it to end without an exchange. Takes no lock where there is none.
   Verdict wish_to_end();
   // The connection is being closed: the other side is told.
   void ResetForClose(Protocol& protocol, uint16_t slot, const Status& why);
@@ -231,6 +233,9 @@ class Operation : public std::enable_shared_from_this<Operation> {
   // An undelivered request is forgotten, and the operation is as before RECEIVE.
   void Rewind() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool is_undelivered() const { return spec_.kind == Kind::kReceive && owes_done_; }
+  bool is_streamed_send() const { return spec_.kind == Kind::kSend && !spec_.collect_bytes.has_value(); }
+  // What callers are to know of the connection that the exchange begins on; and their next wish is to be told.
+  void TakeLimits(const Protocol& protocol) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   OperationSpec spec_;  // constant, but for the times of a Send that goes out
   const std::shared_ptr<Participant> participant_;
@@ -240,6 +245,7 @@ class Operation : public std::enable_shared_from_this<Operation> {
   proto::Uuid id_ = proto::kNilUuid;  // drawn for a Send when made, and constant; of the request for a Receive
   bool is_withdrawing_ = false;       // the echo is still to come
   bool is_open_ = false;              // START of the stream that goes out was sent
+  bool has_whole_request_ = false;    // of a Receive; in_is_complete_ for this thread
   // Of a Send: what may_have_run() of its end is to say.
   int sendings_ = 0;
   uint64_t start_end_bytes_ = 0;  // of the connection's output, behind START
@@ -279,6 +285,7 @@ class Operation : public std::enable_shared_from_this<Operation> {
   bool flush_ ABSL_GUARDED_BY(mutex_) = false;
   bool withdraw_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<ResetWish> reset_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<bool> has_wish_ = false;                       // one of these two
   std::vector<ExtendWish> extends_ ABSL_GUARDED_BY(mutex_);  // oldest first, until answered
   size_t extends_sent_ ABSL_GUARDED_BY(mutex_) = 0;          // so many of these
   std::function<void(const Status&)> on_cancelled_ ABSL_GUARDED_BY(mutex_);

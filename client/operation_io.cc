@@ -25,14 +25,10 @@ Status TooLarge(std::string_view what, size_t bytes) {
 
 void Operation::SetTurn() {
   phase_ = Phase::kTurn;
+  if (!is_streamed_send()) return;  // nobody waits for it
   net::MutexLock lock(mutex_);
   has_turn_ = true;
   changed_.NotifyAll();
-}
-
-void Operation::SetWaiting() {
-  SetTurn();
-  phase_ = Phase::kWaiting;
 }
 
 void Operation::OnGoaway() {
@@ -42,9 +38,7 @@ void Operation::OnGoaway() {
 Operation::Verdict Operation::Advance(Protocol& protocol, uint16_t slot, absl::Time now, size_t output_mark,
                                       bool goes_on) {
   net::MutexLock lock(mutex_);
-  wake_posted_ = false;
-  max_start_bytes_ = protocol.limits().max_start_bytes;
-  wake_at_cost_ = protocol.limits().initial_window_bytes / 4;
+  TakeLimits(protocol);
   switch (phase_) {
     case Phase::kNew:
     case Phase::kQueued:
@@ -60,6 +54,12 @@ Operation::Verdict Operation::Advance(Protocol& protocol, uint16_t slot, absl::T
       return AdvanceExchange(protocol, slot, output_mark, goes_on);
   }
   return std::nullopt;
+}
+
+void Operation::TakeLimits(const Protocol& protocol) {
+  wake_posted_ = false;
+  max_start_bytes_ = protocol.limits().max_start_bytes;
+  wake_at_cost_ = protocol.limits().initial_window_bytes / 4;
 }
 
 Operation::Verdict Operation::AdvanceWait(Protocol& protocol, uint16_t slot, absl::Time now) {
@@ -177,7 +177,7 @@ Operation::Verdict Operation::OnEvent(Protocol& protocol, const Event& event) {
         in_trailing_ = FromWire(event.end.metadata());
         return event.status;
       }
-      in_is_complete_ = true;
+      in_is_complete_ = has_whole_request_ = true;
       changed_.NotifyAll();
       return std::nullopt;
     case Event::Kind::kCredit:
@@ -209,6 +209,7 @@ Operation::Verdict Operation::OnRequest(Protocol& protocol, const Event& event) 
   request.attempt = event.attempt;
   request.queue_wait = ToMicroseconds(event.queue_wait);
   SetDeadline(event.remaining);
+  TakeLimits(protocol);
   has_head_ = true;
   return TakeIn(protocol, event);
 }
@@ -255,7 +256,7 @@ Operation::Verdict Operation::TakeIn(Protocol& protocol, const Event& event) {
   }
   DropTaken(in_, in_taken_);
   in_.append(event.body);
-  in_is_complete_ = event.is_last && !is_send;
+  in_is_complete_ = has_whole_request_ = event.is_last && !is_send;
   // What nobody will Read, for it is collected or empty, is consumed as it comes.
   if (spec_.collect_bytes.has_value() || event.body.empty()) {
     protocol.Consumed(event.slot, event.id, event.cost);
@@ -272,7 +273,7 @@ void Operation::Rewind() {
   has_head_ = false;
   deadline_.reset();
   in_.clear();
-  in_is_complete_ = false;
+  in_is_complete_ = has_whole_request_ = false;
 }
 
 Operation::Verdict Operation::OnLost(const Status& why, uint64_t sent_bytes) {
@@ -312,6 +313,7 @@ void Operation::ResetLate(Protocol& protocol, uint16_t slot) {
 }
 
 Operation::Verdict Operation::wish_to_end() {
+  if (!has_wish_) return std::nullopt;
   net::MutexLock lock(mutex_);
   if (reset_.has_value()) return reset_->why;
   if (withdraw_ && !has_head_) return CancelledError("the wait was given up");
@@ -359,12 +361,7 @@ void Operation::End(const Status& status) {
 }
 
 void Operation::Deliver() {
-  if (!is_undelivered()) return;
-  {
-    net::MutexLock lock(mutex_);
-    if (!has_head_ || !in_is_complete_) return;
-  }
-  NotifyDone();
+  if (is_undelivered() && has_whole_request_) NotifyDone();
 }
 
 void Operation::NotifyDone() {

@@ -111,9 +111,7 @@ size_t Protocol::AppendStart(Slot& slot, uint16_t number, uint8_t flags, std::st
   if (completes && goes_on) flags |= flag::kReceive;
 
   const size_t payload_bytes = proto::kStartBlockBytes + head.size() + taken;
-  const size_t at = output_.size();
-  output_.resize(at + proto::kHeaderBytes + proto::kStartBlockBytes);
-  auto* bytes = reinterpret_cast<uint8_t*>(output_.data()) + at;
+  uint8_t bytes[proto::kHeaderBytes + proto::kStartBlockBytes] = {};
   proto::WriteHeader(bytes, static_cast<uint32_t>(payload_bytes), FrameType::kStart, flags, number, slot.exchange);
   proto::StartBlock block(std::span(bytes + proto::kHeaderBytes, proto::kStartBlockBytes));
   block.set_start_bytes(static_cast<uint16_t>(head.size()));
@@ -121,7 +119,7 @@ size_t Protocol::AppendStart(Slot& slot, uint16_t number, uint8_t flags, std::st
     block.set_timeout_ms(Milliseconds(request->timeout));
     block.set_max_extension_ms(Milliseconds(request->max_extension));
   }
-  output_.append(head).append(body.substr(0, taken));
+  output_.append(reinterpret_cast<const char*>(bytes), sizeof(bytes)).append(head).append(body.substr(0, taken));
 
   slot.out_is_open = true;
   slot.out_cost += proto::StartCost(taken);

@@ -73,7 +73,7 @@ struct Event {
   std::optional<absl::Duration> remaining;     // kRequest, kExtended: of the sender's timeout; nothing: it has none
   v1::End end;                                 // kEnd of a response: the metadata
 
-  // As a new one.
+  // As a new one, but for the messages, which are what was parsed last.
   void Clear();
 };
 

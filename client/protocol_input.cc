@@ -19,8 +19,6 @@ void Event::Clear() {
   body = {};
   cost = 0;
   is_last = is_idempotent = false;
-  head.Clear();
-  end.Clear();
   queue_wait = absl::ZeroDuration();
   remaining.reset();
 }

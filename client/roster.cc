@@ -45,22 +45,23 @@ void Roster::Submit(std::shared_ptr<Operation> operation, absl::Time now) {
   }
   if (const auto wish = operation->wish_to_end()) return operation->End(*wish);
   operation->SetQueued();
-  participant->queue.push_back(operation);
-  Arm(*operation);
+  participant->queue.push_back(std::move(operation));
+  Arm(*participant->queue.back());
 }
 
 void Roster::Begin(std::shared_ptr<Operation> operation, absl::Time now) {
   operation->participant()->current = operation;
   operation->turn_since = now;
   operation->SetTurn();
-  begun_.push_back(std::move(operation));
   // One that ends at once begins the next, so a long line of such would be a deep stack.
-  if (is_beginning_) return;
+  if (is_beginning_) return begun_.push_back(std::move(operation));
   is_beginning_ = true;
-  while (!begun_.empty()) {
-    const std::shared_ptr<Operation> next = std::move(begun_.front());
+  while (operation != nullptr) {
+    if (operation->phase() == Phase::kTurn) Advance(*operation, now);
+    operation = nullptr;
+    if (begun_.empty()) break;
+    operation = std::move(begun_.front());
     begun_.pop_front();
-    if (next->phase() == Phase::kTurn) Advance(*next, now);
   }
   is_beginning_ = false;
 }
@@ -112,12 +113,13 @@ void Roster::Advance(Operation& operation, absl::Time now) {
 }
 
 void Roster::End(Operation& operation, const Status& status, absl::Time now) {
-  const std::shared_ptr<Operation> ended = operation.shared_from_this();
-  Participant& participant = *ended->participant();
-  const bool was_current = participant.current == ended;
+  Participant& participant = *operation.participant();
+  const bool was_current = participant.current.get() == &operation;
+  std::shared_ptr<Operation> ended;
   if (was_current) {
-    participant.current = nullptr;
+    ended = std::move(participant.current);
   } else {
+    ended = operation.shared_from_this();
     std::erase(participant.queue, ended);
   }
   Disarm(*ended);
@@ -130,7 +132,6 @@ void Roster::End(Operation& operation, const Status& status, absl::Time now) {
   if (protocol_ == nullptr || !protocol_->IsWaiting(participant.slot)) return Begin(std::move(next), now);
   next->SetWaiting();
   participant.current = std::move(next);
-  Advance(*participant.current, now);
 }
 
 void Roster::EndAll(Participant& participant, const Status& status, absl::Time now) {

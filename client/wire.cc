@@ -56,12 +56,12 @@ Metadata FromWire(const google::protobuf::RepeatedPtrField<v1::Field>& wire) {
 }
 
 StatusOr<std::string> MakeStart(std::string_view method, std::string_view content_type, const Metadata& metadata) {
+  if (method.empty() && content_type.empty() && metadata.empty()) return std::string();
   if (!proto::IsUtf8(method)) return InvalidArgumentError("a method is UTF-8");
   if (!proto::IsUtf8(content_type)) return InvalidArgumentError("a content type is UTF-8");
   const bool keys_are_utf8 =
       std::all_of(metadata.begin(), metadata.end(), [](const auto& field) { return proto::IsUtf8(field.first); });
   if (!keys_are_utf8) return InvalidArgumentError("a name in metadata is UTF-8");
-  if (method.empty() && content_type.empty() && metadata.empty()) return std::string();
   v1::Start start;
   start.set_method(std::string(method));
   start.set_content_type(std::string(content_type));

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "client/link.h"
 #include "client/operation.h"
 #include "client/protocol.h"
 #include "client/roster.h"
@@ -481,6 +482,18 @@ TEST_F(ResendTest, AnswerThatSaysFailureMayHaveRun) {
   ASSERT_TRUE(has_ended());
   EXPECT_EQ(end().code(), StatusCode::kInternal);
   EXPECT_TRUE(end().may_have_run());
+}
+
+// A pool's worker makes its next wait, is stopped, and submits it, while the client is busy with the request before.
+TEST_F(ResendTest, WaitThatWasGivenUpBeforeItIsSubmittedEndsThere) {
+  Send("body");
+  participant_->link = std::make_shared<Link>(std::vector<net::Address>(), ConnectionOptions(), *net::Loop::Create());
+  OperationSpec spec;
+  spec.kind = Operation::Kind::kReceive;
+  const auto wait = std::make_shared<Told>(spec, participant_, ends_);
+  wait->Withdraw();
+  roster_.Submit(wait, now_);
+  EXPECT_THAT(ends_, ::testing::ElementsAre(CancelledError("the wait was given up")));
 }
 
 }  // namespace
