@@ -13,10 +13,6 @@
 namespace relay::client {
 namespace {
 
-// What a writer may leave here before it has to wait for credit: enough to fill a few frames while the I/O thread is
-// elsewhere.
-constexpr size_t kOutBytes = size_t{256} * 1024;
-
 // An idempotent request that streams is kept so far, to be sent again where its connection is lost.
 constexpr size_t kKeptBytes = size_t{256} * 1024;
 

@@ -196,6 +196,28 @@ class Operation : public std::enable_shared_from_this<Operation> {
   virtual void OnDone() {}
 
  private:
+  // What a writer may leave here before it has to wait for credit: enough to fill a few frames while the I/O thread is
+  // elsewhere.
+  static constexpr size_t kOutBytes = size_t{256} * 1024;
+
+  // The I/O thread's lock: those whom it wakes need it at once, so it is given back before.
+  class ABSL_SCOPED_LOCKABLE WakingLock {
+   public:
+    explicit WakingLock(Operation& operation) ABSL_EXCLUSIVE_LOCK_FUNCTION(operation.mutex_) : operation_(operation) {
+      operation.mutex_.lock();
+    }
+    ~WakingLock() ABSL_UNLOCK_FUNCTION() {
+      const bool wakes = std::exchange(operation_.wakes_, false);
+      operation_.mutex_.unlock();
+      if (wakes) operation_.changed_.NotifyAll();
+    }
+    WakingLock(const WakingLock&) = delete;
+    WakingLock& operator=(const WakingLock&) = delete;
+
+   private:
+    Operation& operation_;
+  };
+
   struct ResetWish {
     Status why;
     bool requeue = false;
@@ -255,6 +277,7 @@ class Operation : public std::enable_shared_from_this<Operation> {
 
   net::Mutex mutex_;
   net::Condition changed_;
+  bool wakes_ ABSL_GUARDED_BY(mutex_) = false;       // somebody may wait for what has changed under this WakingLock
   bool wake_posted_ ABSL_GUARDED_BY(mutex_) = true;  // until its turn, when everything is looked at
   bool has_turn_ ABSL_GUARDED_BY(mutex_) = false;
   bool has_ended_ ABSL_GUARDED_BY(mutex_) = false;

@@ -26,9 +26,8 @@ Status TooLarge(std::string_view what, size_t bytes) {
 void Operation::SetTurn() {
   phase_ = Phase::kTurn;
   if (!is_streamed_send()) return;  // nobody waits for it
-  net::MutexLock lock(mutex_);
-  has_turn_ = true;
-  changed_.NotifyAll();
+  const WakingLock lock(*this);
+  has_turn_ = wakes_ = true;
 }
 
 void Operation::OnGoaway() {
@@ -37,7 +36,7 @@ void Operation::OnGoaway() {
 
 Operation::Verdict Operation::Advance(Protocol& protocol, uint16_t slot, absl::Time now, size_t output_mark,
                                       bool goes_on) {
-  net::MutexLock lock(mutex_);
+  const WakingLock lock(*this);
   TakeLimits(protocol);
   switch (phase_) {
     case Phase::kNew:
@@ -127,9 +126,9 @@ Operation::Verdict Operation::AdvanceExchange(Protocol& protocol, uint16_t slot,
 
 void Operation::TakeOut(size_t bytes) {
   if (bytes == 0) return;
+  if (unsent_bytes() >= kOutBytes) wakes_ = true;  // a writer may wait for room
   out_taken_ += bytes;
   if (!out_is_kept_) DropTakenOut();
-  changed_.NotifyAll();
 }
 
 void Operation::DropTakenOut() {
@@ -143,7 +142,7 @@ Operation::Verdict Operation::OnEvent(Protocol& protocol, const Event& event) {
     OnExtended(event);
     return std::nullopt;
   }
-  net::MutexLock lock(mutex_);
+  const WakingLock lock(*this);
   switch (event.kind) {
     case Event::Kind::kNone:
     case Event::Kind::kWelcome:
@@ -177,8 +176,7 @@ Operation::Verdict Operation::OnEvent(Protocol& protocol, const Event& event) {
         in_trailing_ = FromWire(event.end.metadata());
         return event.status;
       }
-      in_is_complete_ = has_whole_request_ = true;
-      changed_.NotifyAll();
+      in_is_complete_ = has_whole_request_ = wakes_ = true;
       return std::nullopt;
     case Event::Kind::kCredit:
       return std::nullopt;
@@ -263,8 +261,8 @@ Operation::Verdict Operation::TakeIn(Protocol& protocol, const Event& event) {
   } else {
     in_overhead_ += event.cost - event.body.size();
   }
-  changed_.NotifyAll();
   if (is_send && event.is_last) return OkStatus();
+  if (!spec_.collect_bytes.has_value()) wakes_ = true;  // who collects waits for the end
   return std::nullopt;
 }
 
@@ -331,9 +329,9 @@ void Operation::End(const Status& status) {
   bool must_call = false;
   std::vector<ExtendWish> extends;
   {
-    net::MutexLock lock(mutex_);
+    const WakingLock lock(*this);
     if (has_ended_) return;
-    has_ended_ = true;
+    has_ended_ = wakes_ = true;
     end_ = status;
     // Only an answer, or the server, can say that it was not handed to anybody.
     const bool may_have_run = spec_.kind == Kind::kSend && (is_exposed_ || was_exposed_);
@@ -346,13 +344,12 @@ void Operation::End(const Status& status) {
     on_cancelled.swap(on_cancelled_);
     calls_on_cancelled_ = on_cancelled != nullptr && is_cancelled();
     must_call = calls_on_cancelled_;
-    changed_.NotifyAll();
   }
   if (must_call) {
     on_cancelled(status);
-    net::MutexLock lock(mutex_);
+    const WakingLock lock(*this);
     calls_on_cancelled_ = false;
-    changed_.NotifyAll();
+    wakes_ = true;
   }
   for (const ExtendWish& wish : extends) {
     if (wish.done) wish.done(status.ok() ? FailedPreconditionError("the request was finished") : status);

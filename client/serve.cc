@@ -1,6 +1,7 @@
 #include "relay/serve.h"
 
 #include <algorithm>
+#include <atomic>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -76,14 +77,15 @@ class Pool {
 
   // A worker is going to take one more request, or did not after all.
   bool TakeTicket() {
-    net::MutexLock lock(mutex_);
-    if (options_.max_requests != 0 && tickets_ == options_.max_requests) return false;
-    ++tickets_;
+    if (options_.max_requests == 0) return true;
+    size_t taken = tickets_;
+    do {
+      if (taken == options_.max_requests) return false;
+    } while (!tickets_.compare_exchange_weak(taken, taken + 1));
     return true;
   }
   void ReturnTicket() {
-    net::MutexLock lock(mutex_);
-    --tickets_;
+    if (options_.max_requests != 0) --tickets_;
   }
 
   // The thread of a worker ends; `why` is OK unless something other than a stop made it.
@@ -99,13 +101,13 @@ class Pool {
   const ServeOptions options_;
   const Handler handler_;
   std::vector<std::unique_ptr<Worker>> workers_;  // constant once started
+  std::atomic<size_t> tickets_ = 0;               // no lock that all workers take for each request
 
   net::Mutex mutex_;
   net::Condition changed_;
   std::vector<std::thread> threads_ ABSL_GUARDED_BY(mutex_);
   bool are_joined_ ABSL_GUARDED_BY(mutex_) = false;
   size_t running_ ABSL_GUARDED_BY(mutex_);
-  size_t tickets_ ABSL_GUARDED_BY(mutex_) = 0;
   Status end_ ABSL_GUARDED_BY(mutex_);
 };
 
