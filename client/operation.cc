@@ -61,6 +61,7 @@ Status Operation::WaitEnd() {
 }
 
 bool Operation::WaitFailed(std::chrono::milliseconds timeout) {
+  if (!participant_->link->MayBlock()) timeout = {};
   // Years are for ever, and do not overflow.
   const auto until =
       std::chrono::steady_clock::now() + std::min<std::chrono::milliseconds>(timeout, std::chrono::hours(24 * 3650));

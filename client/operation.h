@@ -9,8 +9,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -71,12 +71,15 @@ class Operation : public std::enable_shared_from_this<Operation> {
 
   // --- The caller's half. Errors are those of the public classes.
 
+  // FAILED_PRECONDITION on the connection's I/O thread.
+  Status CheckMayBlock() const;
   // Blocks until the operation holds its client (of a Send whose body is streamed); until the other side's START has
   // come; until it has ended.
   Status WaitTurn();
   Status WaitHead();
   Status WaitEnd();
-  // Blocks until it has ended otherwise than by a finished response, or until `timeout` has passed.
+  // Blocks until it has ended otherwise than by a finished response, or until `timeout` has passed; not at all on the
+  // I/O thread.
   bool WaitFailed(std::chrono::milliseconds timeout);
 
   // Of a Send.
@@ -152,6 +155,7 @@ class Operation : public std::enable_shared_from_this<Operation> {
   absl::Time not_before = absl::InfinitePast();
   absl::Time refused_since = absl::InfiniteFuture();
   bool is_blocked = false;  // stands in Roster's list of those that wait for room in the output
+  std::list<std::shared_ptr<Operation>>::iterator place;  // in its client's queue, while queued
 
   void SetQueued() { phase_ = Phase::kQueued; }
   void SetTurn();
@@ -180,6 +184,9 @@ class Operation : public std::enable_shared_from_this<Operation> {
 
   // The status with which a caller wants it to end without an exchange. Takes no lock where there is none.
   Verdict wish_to_end();
+  // Works on a request; has an answer of which a part is still to go out.
+  bool is_serving() const { return spec_.kind == Kind::kReceive && phase_ == Phase::kRunning; }
+  bool is_answering();
   // The connection is being closed: the other side is told.
   void ResetForClose(Protocol& protocol, uint16_t slot, const Status& why);
 
@@ -228,7 +235,6 @@ class Operation : public std::enable_shared_from_this<Operation> {
   };
 
   size_t unsent_bytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return out_.size() - out_taken_; }
-  Status CheckMayBlock() const;
   Status WriteStatus() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Has the I/O thread look at this operation; not under the lock.
   void Wake();
@@ -327,8 +333,8 @@ struct Participant {
   // I/O thread only.
   uint16_t slot = 0;  // 0: not joined
   bool has_left = false;
-  std::shared_ptr<Operation> current;            // holds the client
-  std::deque<std::shared_ptr<Operation>> queue;  // oldest first
+  std::shared_ptr<Operation> current;           // holds the client
+  std::list<std::shared_ptr<Operation>> queue;  // oldest first
 };
 
 }  // namespace relay::client

@@ -318,6 +318,11 @@ Operation::Verdict Operation::wish_to_end() {
   return std::nullopt;
 }
 
+bool Operation::is_answering() {
+  net::MutexLock lock(mutex_);
+  return is_serving() && out_is_whole_ && !reset_.has_value();
+}
+
 void Operation::ResetForClose(Protocol& protocol, uint16_t slot, const Status& why) {
   if (phase_ == Phase::kRunning) protocol.Reset(slot, id_, why, spec_.kind == Kind::kReceive);
 }
@@ -347,6 +352,7 @@ void Operation::End(const Status& status) {
   }
   if (must_call) {
     on_cancelled(status);
+    on_cancelled = nullptr;  // with what it holds, before those who wait for it go on
     const WakingLock lock(*this);
     calls_on_cancelled_ = false;
     wakes_ = true;

@@ -60,6 +60,7 @@ void Protocol::Leave(uint16_t number) {
   Slot* slot = Find(number);
   if (slot == nullptr) return;
   slot->state = State::kLeaving;
+  --bound_slots_;  // the server reads this before any JOIN that follows
   proto::AppendFrame(output_, FrameType::kLeave, 0, number, slot->client, {});
 }
 

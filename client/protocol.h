@@ -226,7 +226,7 @@ class Protocol {
   uint64_t unknown_frames_ = 0;
   std::vector<Slot> slots_;          // by number; the one at 0 stays free
   std::deque<uint16_t> free_slots_;  // the one that has been free longest first
-  size_t bound_slots_ = 0;
+  size_t bound_slots_ = 0;           // without those that only wait for the echo of LEAVE
   std::string output_;
   uint64_t taken_bytes_ = 0;
 

@@ -143,9 +143,9 @@ void Protocol::OnLeave(const Frame& frame, Event& event) {
     ++late_frames_;
     return;
   }
+  if (slots_[number].state != State::kLeaving) --bound_slots_;
   slots_[number] = Slot{};
   free_slots_.push_back(number);
-  --bound_slots_;
   event.kind = Event::Kind::kLeft;
 }
 
@@ -190,7 +190,7 @@ void Protocol::OnStart(const Frame& frame, Event& event) {
     AppendReset(frame.slot(), frame.id(), InvalidArgumentError("the head of the START cannot be read"), false);
     EndExchange(*slot, false);
     event.kind = is_request ? Event::Kind::kDiscarded : Event::Kind::kReset;
-    event.status = InternalError("the head of the response cannot be read");
+    event.status = InternalError("the head of the response cannot be read").set_may_have_run(true);
     return;
   }
   if (is_request) BeginExchange(*slot, State::kServing, frame.id());
@@ -251,7 +251,7 @@ void Protocol::OnEnd(const Frame& frame, Event& event) {
   EndExchange(*slot, false);
   if (!proto::ParseMessage(frame.payload_text(), event.end)) {
     event.kind = Event::Kind::kReset;
-    event.status = InternalError("the end of the response cannot be read");
+    event.status = InternalError("the end of the response cannot be read").set_may_have_run(true);
     return;
   }
   event.status = FromWire(event.end.status());

@@ -34,6 +34,7 @@ Status Request::Write(std::string_view bytes) { return handle_->operation().Writ
 
 Status Request::Finish(const Status& status, const Metadata& trailing_metadata) {
   client::Operation& operation = handle_->operation();
+  if (Status may = operation.CheckMayBlock(); !may.ok()) return may;
   operation.set_holds_finish(false);
   Status finish = operation.Finish({}, status, trailing_metadata);
   if (finish.ok()) finish = operation.WaitEnd();
@@ -43,6 +44,7 @@ Status Request::Finish(const Status& status, const Metadata& trailing_metadata) 
 
 Status Request::Reply(std::string_view body, const Metadata& trailing_metadata) {
   client::Operation& operation = handle_->operation();
+  if (Status may = operation.CheckMayBlock(); !may.ok()) return may;
   Status finish = operation.Finish(std::string(body), {}, trailing_metadata);
   if (finish.ok() && !operation.holds_finish()) finish = operation.WaitEnd();
   operation.WaitCancelledCalled();

@@ -45,8 +45,10 @@ void Roster::Submit(std::shared_ptr<Operation> operation, absl::Time now) {
   }
   if (const auto wish = operation->wish_to_end()) return operation->End(*wish);
   operation->SetQueued();
-  participant->queue.push_back(std::move(operation));
-  Arm(*participant->queue.back());
+  auto& queue = participant->queue;
+  const auto place = queue.insert(queue.end(), std::move(operation));
+  (*place)->place = place;
+  Arm(**place);
 }
 
 void Roster::Begin(std::shared_ptr<Operation> operation, absl::Time now) {
@@ -119,12 +121,13 @@ void Roster::End(Operation& operation, const Status& status, absl::Time now) {
   if (was_current) {
     ended = std::move(participant.current);
   } else {
-    ended = operation.shared_from_this();
-    std::erase(participant.queue, ended);
+    ended = std::move(*operation.place);
+    participant.queue.erase(ended->place);
   }
   Disarm(*ended);
   ended->End(status);
 
+  if (was_current && participant.has_left) return Part(participant);
   if (!was_current || participant.queue.empty()) return;
   auto next = std::move(participant.queue.front());
   participant.queue.pop_front();
@@ -134,19 +137,28 @@ void Roster::End(Operation& operation, const Status& status, absl::Time now) {
   participant.current = std::move(next);
 }
 
-void Roster::EndAll(Participant& participant, const Status& status, absl::Time now) {
+void Roster::EndQueue(Participant& participant, const Status& status, absl::Time now) {
   while (!participant.queue.empty()) End(*participant.queue.back(), status, now);
-  if (participant.current != nullptr) End(*participant.current, status, now);
+  Operation* const current = participant.current.get();
+  if (current == nullptr || !current->is_serving()) return;
+  const auto verdict = current->Advance(*protocol_, participant.slot, now, SIZE_MAX, false);
+  if (verdict.has_value()) End(*current, *verdict, now);
 }
 
 void Roster::Leave(const std::shared_ptr<Participant>& participant, absl::Time now) {
+  const Status why = CancelledError("the client was dropped");
+  EndQueue(*participant, why, now);
   participant->has_left = true;
-  EndAll(*participant, CancelledError("the client was dropped"), now);
-  if (participant->slot != 0) {
-    protocol_->Leave(participant->slot);
-    Unbind(*participant);
+  if (participant->current == nullptr) return Part(*participant);
+  if (!participant->current->is_answering()) End(*participant->current, why, now);
+}
+
+void Roster::Part(Participant& participant) {
+  if (participant.slot != 0) {
+    protocol_->Leave(participant.slot);
+    Unbind(participant);
   }
-  members_.erase(participant.get());
+  members_.erase(&participant);
 }
 
 void Roster::Unbind(Participant& participant) {
@@ -268,10 +280,11 @@ void Roster::Unblock(absl::Time now) {
 void Roster::Close(const Status& why) {
   is_closed_ = true;
   for (const auto& member : members()) {
-    if (member->current != nullptr && protocol_ != nullptr) {
-      member->current->ResetForClose(*protocol_, member->slot, why);
+    EndQueue(*member, why, absl::UnixEpoch());
+    if (member->current != nullptr) {
+      if (protocol_ != nullptr) member->current->ResetForClose(*protocol_, member->slot, why);
+      End(*member->current, why, absl::UnixEpoch());
     }
-    EndAll(*member, why, absl::UnixEpoch());
     member->slot = 0;
   }
   by_slot_.clear();

@@ -37,7 +37,7 @@ class Roster {
   void Submit(std::shared_ptr<Operation> operation, absl::Time now);
   // The callers of an operation have left something for it to do.
   void Look(const std::shared_ptr<Operation>& operation, absl::Time now);
-  // A client that nobody holds any more.
+  // A client that nobody holds any more. A finished answer of it still goes out.
   void Leave(const std::shared_ptr<Participant>& participant, absl::Time now);
 
   // A server has said WELCOME. `protocol` lives until OnLost.
@@ -65,7 +65,11 @@ class Roster {
   void Advance(Operation& operation, absl::Time now);
   // Ends an operation wherever it stands, and begins what comes behind it.
   void End(Operation& operation, const Status& status, absl::Time now);
-  void EndAll(Participant& participant, const Status& status, absl::Time now);
+  // Ends what waits behind the current operation. Where that serves, all of its answer that its window takes goes out,
+  // whatever the output holds.
+  void EndQueue(Participant& participant, const Status& status, absl::Time now);
+  // A client that has left, and of which nothing runs any more.
+  void Part(Participant& participant);
   void AdvanceAll(absl::Time now);
   // Ends an operation, or has it sent again.
   void EndOrSendAgain(Operation& operation, const Status& status, absl::Time now);

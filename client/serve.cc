@@ -20,6 +20,7 @@ class Worker {
   Worker(Pool& pool, Client client) : pool_(pool), client_(std::move(client)) {}
 
   void Run();
+  Status CheckMayBlock() const { return client_.handle_->CheckMayBlock(); }
   // The request at work is the last one, and a wait is given up.
   void Stop();
 
@@ -34,8 +35,8 @@ class Worker {
   std::shared_ptr<Operation> waiting_ ABSL_GUARDED_BY(mutex_);
 };
 
-// The workers of a Server. Thread-safe.
-class Pool {
+// The workers of a Server. Thread-safe. Its threads hold it.
+class Pool : public std::enable_shared_from_this<Pool> {
  public:
   Pool(const std::shared_ptr<Connection>& connection, std::string_view channel, const ServeOptions& options,
        Handler handler)
@@ -43,21 +44,28 @@ class Pool {
     for (size_t i = 0; i < options.concurrency; ++i) {
       workers_.push_back(std::make_unique<Worker>(*this, Client(connection, channel)));
     }
-    for (const auto& worker : workers_) {
-      threads_.emplace_back([&worker] { worker->Run(); });
-    }
   }
 
-  ~Pool() {
-    BeginStop();
-    Wait().ok();
+  void Begin() {
+    net::MutexLock lock(mutex_);
+    for (const auto& worker : workers_) {
+      threads_.emplace_back([self = shared_from_this(), &worker] { worker->Run(); });
+    }
   }
 
   void BeginStop() {
     for (const auto& worker : workers_) worker->Stop();
   }
 
+  // Nobody can wait for the threads.
+  void Detach() {
+    net::MutexLock lock(mutex_);
+    for (std::thread& thread : threads_) thread.detach();
+    threads_.clear();
+  }
+
   Status Wait() {
+    if (Status status = workers_.front()->CheckMayBlock(); !status.ok()) return status;
     std::vector<std::thread> threads;
     {
       net::MutexLock lock(mutex_);
@@ -91,8 +99,8 @@ class Pool {
   // The thread of a worker ends; `why` is OK unless something other than a stop made it.
   void OnWorkerEnd(const Status& why) {
     net::MutexLock lock(mutex_);
-    // An error says more than a wait that ran out.
-    if (!why.ok() && (end_.ok() || end_.code() == StatusCode::kDeadlineExceeded)) end_ = why;
+    // The last one says how it ended, unless there was an error.
+    if (end_.ok() || end_.code() == StatusCode::kDeadlineExceeded) end_ = why;
     --running_;
     changed_.NotifyAll();
   }
@@ -169,8 +177,12 @@ void Worker::Run() {
 
 }  // namespace client
 
-Server::Server(std::unique_ptr<client::Pool> pool) : pool_(std::move(pool)) {}
-Server::~Server() = default;
+Server::Server(std::shared_ptr<client::Pool> pool) : pool_(std::move(pool)) {}
+
+Server::~Server() {
+  Stop();
+  pool_->Detach();
+}
 
 void Server::Stop() {
   pool_->BeginStop();
@@ -185,8 +197,9 @@ StatusOr<std::unique_ptr<Server>> Serve(std::shared_ptr<Connection> connection, 
                                         ServeOptions options, Handler handler) {
   if (options.concurrency == 0) return InvalidArgumentError("a pool has a concurrency of at least 1");
   if (Status status = client::CheckChannel(channel); !status.ok()) return status;
-  return std::unique_ptr<Server>(
-      new Server(std::make_unique<client::Pool>(connection, channel, options, std::move(handler))));
+  auto pool = std::make_shared<client::Pool>(connection, channel, options, std::move(handler));
+  pool->Begin();
+  return std::unique_ptr<Server>(new Server(std::move(pool)));
 }
 
 }  // namespace relay

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -178,6 +179,74 @@ TEST_F(CallbackTest, LastReferenceDroppedInsideACallback) {
         done.Down();
       });
   EXPECT_TRUE(done.Wait());
+}
+
+// What is done behind the answers: they fit in their windows, and together are more than the output holds at a time.
+TEST_F(CallbackTest, AnswersGoOutThoughWhoGaveThemLeavesAtOnce) {
+  constexpr int kReceivers = 10;
+  const std::string answer = Body(200'000, 1);
+  for (const bool closes : {true, false}) {
+    auto receiving = MustOpen(relayd_.url());
+    std::vector<Client> receivers;
+    std::mutex mutex;
+    std::vector<AsyncRequest> requests;
+    Countdown arrived(kReceivers);
+    for (int i = 0; i < kReceivers; ++i) {
+      receivers.emplace_back(receiving, "leaving").ReceiveAsync({}, [&](StatusOr<AsyncRequest> request) {
+        const std::lock_guard lock(mutex);
+        requests.push_back(*std::move(request));
+        arrived.Down();
+      });
+    }
+    Countdown answered(kReceivers);
+    std::vector<Client> senders;
+    for (int i = 0; i < kReceivers; ++i) {
+      senders.emplace_back(connection_, "leaving").SendAsync("x", {}, [&](const StatusOr<Reply>& reply) {
+        EXPECT_TRUE(reply.ok()) << reply.status();
+        EXPECT_TRUE(!reply.ok() || reply->body == answer);
+        answered.Down();
+      });
+    }
+    ASSERT_TRUE(arrived.Wait());
+    for (AsyncRequest& request : requests) request.Reply(OkStatus(), answer);
+    if (closes) receiving->Close();
+    requests.clear();
+    receivers.clear();
+    EXPECT_TRUE(answered.Wait());
+  }
+}
+
+TEST_F(CallbackTest, AnswerOfManyWindowsGoesOutThoughItsClientIsDropped) {
+  const auto receiving = MustOpen(relayd_.url());
+  const std::string answer = Body(2'000'000, 2);
+  {
+    Client receiver(receiving, "dropped");
+    receiver.ReceiveAsync({},
+                          [&answer, receiver](StatusOr<AsyncRequest> request) { request->Reply(OkStatus(), answer); });
+  }
+  const auto reply = Client(connection_, "dropped").Send("x");
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_TRUE(reply->body == answer);
+}
+
+TEST_F(CallbackTest, BlockingAnswerInsideACallbackIsRefusedAndNotSent) {
+  Client receiver(connection_, "blocking");
+  std::optional<StatusOr<Reply>> reply;
+  std::thread sender([this, &reply] { reply = Client(connection_, "blocking").Send("x"); });
+  auto request = receiver.Receive();
+  ASSERT_TRUE(request.ok()) << request.status();
+  Countdown done(1);
+  Client(connection_, "other").ReceiveAsync({.wait = milliseconds(0)}, [&](const StatusOr<AsyncRequest>&) {
+    EXPECT_EQ(request->Reply("from the callback").code(), StatusCode::kFailedPrecondition);
+    EXPECT_EQ(request->Finish().code(), StatusCode::kFailedPrecondition);
+    EXPECT_FALSE(request->WaitCancelled(std::chrono::hours(1)));
+    done.Down();
+  });
+  EXPECT_TRUE(done.Wait());
+  EXPECT_EQ(request->Reply("from its thread"), OkStatus());
+  sender.join();
+  ASSERT_TRUE(reply->ok()) << reply->status();
+  EXPECT_EQ((*reply)->body, "from its thread");
 }
 
 }  // namespace

@@ -373,9 +373,14 @@ TEST_F(ProtocolTest, SlotIsBoundAgainOnlyBehindTheEcho) {
   const uint16_t second = Joined(2);
   EXPECT_EQ(Joined(3), 0) << "WELCOME allows two";
   protocol_.Leave(first);
-  EXPECT_EQ(Joined(3), 0);
+  const uint16_t third = Joined(3);  // who leaves counts no more, but its slot is not free
+  EXPECT_NE(third, 0);
+  EXPECT_NE(third, first);
+  EXPECT_EQ(Joined(4), 0);
   EXPECT_EQ(Hear(Frame(FrameType::kLeave, 0, first, Id(1))).kind, Kind::kLeft);
-  EXPECT_EQ(Joined(3), first);
+  EXPECT_EQ(Joined(4), 0);
+  protocol_.Leave(third);
+  EXPECT_EQ(Joined(4), first);
   // The server's own LEAVE says why; its later echo of ours finds another client.
   v1::Status taken_over;
   taken_over.set_code(10);
@@ -425,6 +430,22 @@ TEST_F(ProtocolTest, UnreadableHeadOfARequestIsResetAndTheSlotIsIdle) {
   ASSERT_EQ(frames.size(), 1u);
   EXPECT_EQ(View(frames[0]).type(), FrameType::kReset);
   EXPECT_TRUE(protocol_.Receive(slot, std::nullopt));
+}
+
+TEST_F(ProtocolTest, RequestWhoseResponseCannotBeReadMayHaveRun) {
+  std::string unreadable(proto::kStartBlockBytes, '\0');
+  unreadable[27] = 1;
+  unreadable += "\x0a";
+  const uint16_t slot = Sending();
+  const Event head = Hear(Frame(FrameType::kStart, flag::kResponse, slot, Id(5), unreadable));
+  EXPECT_EQ(head.kind, Kind::kReset);
+  EXPECT_TRUE(head.status.may_have_run());
+
+  protocol_.Start(slot, Id(6), {}, "", true);
+  Hear(Start(flag::kResponse, slot, Id(6), ""));
+  const Event end = Hear(Frame(FrameType::kEnd, flag::kResponse, slot, Id(6), "\x0a"));
+  EXPECT_EQ(end.kind, Kind::kReset);
+  EXPECT_TRUE(end.status.may_have_run());
 }
 
 TEST_F(ProtocolTest, SameEventsHoweverTheBytesAreSplit) {

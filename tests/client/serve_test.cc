@@ -137,6 +137,47 @@ TEST_F(ServeTest, StopLetsTheRunningRequestFinish) {
   sender.join();
 }
 
+TEST_F(ServeTest, InsideACallbackNothingWaitsForThePool) {
+  Countdown begun(1);
+  std::atomic<bool> is_over = false;
+  auto pool = Serve(connection_, "serve", {}, [&](Request& request) {
+    begun.Down();
+    while (!is_over) request.WaitCancelled(milliseconds(1));
+    return request.Reply("done");
+  });
+  ASSERT_TRUE(pool.ok());
+  std::thread sender([this] { EXPECT_EQ(sender_.Send("")->body, "done"); });
+  ASSERT_TRUE(begun.Wait());
+  Countdown called(1);
+  Client(connection_, "other").ReceiveAsync({.wait = milliseconds(0)}, [&](const StatusOr<AsyncRequest>&) {
+    EXPECT_EQ((*pool)->Wait().code(), StatusCode::kFailedPrecondition);
+    (*pool)->Stop();
+    pool->reset();
+    is_over = true;
+    called.Down();
+  });
+  EXPECT_TRUE(called.Wait());
+  sender.join();
+}
+
+TEST_F(ServeTest, StopBehindAWaitThatRanOutIsAStop) {
+  Countdown begun(1);
+  std::atomic<bool> is_over = false;
+  auto pool = Serve(connection_, "serve", {.concurrency = 2, .wait = milliseconds(20)}, [&](Request& request) {
+    request.WaitCancelled(milliseconds(200));  // the other worker leaves meanwhile
+    begun.Down();
+    while (!is_over) request.WaitCancelled(milliseconds(1));
+    return request.Reply("done");
+  });
+  ASSERT_TRUE(pool.ok());
+  std::thread sender([this] { EXPECT_EQ(sender_.Send("")->body, "done"); });
+  ASSERT_TRUE(begun.Wait());
+  (*pool)->BeginStop();
+  is_over = true;
+  EXPECT_EQ((*pool)->Wait(), OkStatus());
+  sender.join();
+}
+
 TEST_F(ServeTest, ClosedConnectionEndsThePool) {
   const auto own = MustOpen(relayd_.url());
   auto pool = Serve(own, "serve", {.concurrency = 3}, Echo);

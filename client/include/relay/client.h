@@ -29,8 +29,9 @@ class Worker;
 // any thread frees whoever waits.
 //
 // Cheap: many clients share a connection, and copies are the same client. It joins its channel with its first
-// operation and leaves it when the last copy, and the last Exchange and Request made from it, are gone; operations of
-// the callback form that are pending then end with CANCELLED. Each keeps the connection alive.
+// operation and leaves it when the last copy, and the last Exchange and Request made from it, are gone, and what they
+// answered has gone out; operations of the callback form that are pending then end with CANCELLED. Each keeps the
+// connection alive.
 //
 // The blocking calls give FAILED_PRECONDITION on the connection's I/O thread, that is, inside callbacks. Errors beyond
 // those named at each call, for all of them: INVALID_ARGUMENT (a channel name that is none; what does not fit in a

@@ -92,7 +92,7 @@ class Request {
 
   // Whether the exchange has ended other than by Finish: the sender is gone and work on it is wasted.
   bool cancelled() const;
-  // Blocks until cancelled() holds or `timeout` has passed; returns cancelled().
+  // Blocks until cancelled() holds or `timeout` has passed, not at all on the I/O thread; returns cancelled().
   bool WaitCancelled(std::chrono::milliseconds timeout) const;
   // OK while it runs and when it was finished; else how it ended.
   Status status() const;

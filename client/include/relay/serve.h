@@ -27,12 +27,12 @@ class Server {
  public:
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
-  // Stops.
+  // Stops. On the connection's I/O thread, that is, inside callbacks, it does not wait: what runs goes on behind it.
   ~Server();
 
   // Takes no more requests, lets those that run finish, and returns when the threads are gone. A request that was on
   // its way goes back to the queue, or is still worked on where it may not, since it is not idempotent. May be called
-  // again and from any thread but those of the handler.
+  // again and from any thread but those of the handler; on the connection's I/O thread it is BeginStop.
   void Stop();
 
   // As Stop, but returns at once; from any thread, the handler's own too.
@@ -40,14 +40,14 @@ class Server {
 
   // Blocks until the pool has ended: by Stop, max_requests, the wait, or an error of the connection that no
   // reconnecting mends. OK for the first two; DEADLINE_EXCEEDED where the last client left for the wait; else that
-  // error. Any thread but those of the handler.
+  // error. Any thread but those of the handler; FAILED_PRECONDITION on the connection's I/O thread.
   Status Wait();
 
  private:
   friend StatusOr<std::unique_ptr<Server>> Serve(std::shared_ptr<Connection>, std::string_view, ServeOptions, Handler);
-  explicit Server(std::unique_ptr<client::Pool> pool);
+  explicit Server(std::shared_ptr<client::Pool> pool);
 
-  const std::unique_ptr<client::Pool> pool_;
+  const std::shared_ptr<client::Pool> pool_;
 };
 
 // Starts a pool. INVALID_ARGUMENT for a channel name that is none or a concurrency of 0.
