@@ -221,6 +221,7 @@ class Protocol {
   Event event_;  // kept for what its messages would take each time
   Limits limits_;
   bool is_welcome_ = false;
+  bool has_goaway_ = false;
   bool has_failed_ = false;
   uint64_t late_frames_ = 0;
   uint64_t unknown_frames_ = 0;

@@ -97,6 +97,7 @@ void Protocol::OnFrame(Frame frame, Event& event) {
       for (Slot& slot : slots_) {
         if (slot.state == State::kWaiting && !slot.is_withdrawing) slot.state = State::kIdle;
       }
+      has_goaway_ = true;
       event.kind = Event::Kind::kGoaway;
       event.status = FromWire(status);
       return;
@@ -153,7 +154,8 @@ void Protocol::OnReceive(const Frame& frame, Event& event) {
   v1::Receive receive;
   if (!proto::ParseMessage(frame.payload_text(), receive)) return Fault("RECEIVE does not parse", event);
   Slot* slot = Find(frame.slot());
-  if (slot == nullptr || (receive.withdraw() && !slot->is_withdrawing)) {
+  const bool is_behind_goaway = slot != nullptr && slot->state == State::kIdle && has_goaway_;
+  if (slot == nullptr || (receive.withdraw() ? !slot->is_withdrawing : is_behind_goaway)) {
     ++late_frames_;
     return;
   }
@@ -177,6 +179,11 @@ void Protocol::OnStart(const Frame& frame, Event& event) {
   Slot* slot = Find(frame.slot());
   const bool is_request = frame.has(flag::kRequest);
   if (slot == nullptr || (!is_request && !IsLive(frame.slot(), frame.id()))) {
+    ++late_frames_;
+    return;
+  }
+  if (is_request && slot->state == State::kIdle && has_goaway_) {
+    AppendReset(frame.slot(), frame.id(), UnavailableError("the receiver waits no more"), true);
     ++late_frames_;
     return;
   }

@@ -87,11 +87,12 @@ class Listener::Accepting : public CallHandle<uv_poll_t> {
   void Close() {
     resume_.reset();
     CloseAndDelete(this);
-    socket_.Close();
+    // As long as the socket is open, no other file has its inode.
     const std::optional<SocketFile> now = SocketFileAt(address_.path);
     if (file_.has_value() && now.has_value() && now->device == file_->device && now->inode == file_->inode) {
       ::unlink(address_.path.c_str());
     }
+    socket_.Close();
   }
 
  private:

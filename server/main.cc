@@ -124,6 +124,10 @@ int Run(relay::server::Options options) {
   relay::net::SignalWatcher on_term(threads.loop(), SIGTERM, stop);
   relay::net::SignalWatcher on_int(threads.loop(), SIGINT, stop);
   relay::net::SignalWatcher on_usr1(threads.loop(), SIGUSR1, log_counts);
+  if (absl::Status status = threads.StartOthers(); !status.ok()) {
+    std::fprintf(stderr, "relayd: %s\n", std::string(status.message()).c_str());
+    return kFailureExit;
+  }
   for (const std::string& address : threads.addresses()) std::printf("ready %s\n", address.c_str());
   if (std::fflush(stdout) != 0) {
     std::fprintf(stderr, "relayd: write to stdout: %s\n", std::strerror(errno));

@@ -1,8 +1,11 @@
 #include "server/threads.h"
 
+#include <functional>
+#include <system_error>
 #include <thread>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "proto/uuid.h"
 
 namespace relay::server {
@@ -47,22 +50,41 @@ void Threads::Fit(const Limits& limits, const Identity& identity, std::shared_pt
       [this](uint32_t core, Letter letter) { threads_[core]->mailbox->Post({.letter = std::move(letter)}); });
 }
 
+Threads::~Threads() {
+  if (others_.empty()) return;
+  Stop();
+  JoinOthers();
+}
+
+absl::Status Threads::StartOthers() {
+  for (size_t i = 1; i < threads_.size(); ++i) {
+    try {
+      others_.emplace_back(RunLoop, std::ref(*threads_[i]));
+    } catch (const std::system_error& error) {
+      return absl::UnavailableError(absl::StrCat("start thread ", i + 1, " of ", threads_.size(), ": ", error.what()));
+    }
+  }
+  return absl::OkStatus();
+}
+
 void Threads::Run() {
-  const auto run = [](Thread& thread) {
-    thread.daemon->Guard();
-    thread.loop->Run();
-  };
-  is_running_ = true;
-  std::vector<std::thread> others;
-  for (size_t i = 1; i < threads_.size(); ++i) others.emplace_back(run, std::ref(*threads_[i]));
-  run(*threads_.front());
-  for (std::thread& other : others) other.join();
-  is_running_ = false;
+  RunLoop(*threads_.front());
+  JoinOthers();
+}
+
+void Threads::RunLoop(Thread& thread) {
+  thread.daemon->Guard();
+  thread.loop->Run();
+}
+
+void Threads::JoinOthers() {
+  for (std::thread& other : others_) other.join();
+  others_.clear();
 }
 
 void Threads::OnEach(const std::function<void(Thread&)>& call) {
   for (const auto& thread : threads_) {
-    if (thread == threads_.front() || !is_running_) {
+    if (thread == threads_.front() || others_.empty()) {
       call(*thread);
     } else {
       thread->mailbox->Post({.letter = {}, .call = [call, &thread] { call(*thread); }});
@@ -72,7 +94,7 @@ void Threads::OnEach(const std::function<void(Thread&)>& call) {
 
 void Threads::OnFirst(std::function<void()> call) {
   Thread& first = *threads_.front();
-  if (first.mailbox == nullptr || !is_running_) return call();
+  if (first.mailbox == nullptr || others_.empty()) return call();
   first.mailbox->Post({.letter = {}, .call = std::move(call)});
 }
 

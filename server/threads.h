@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -19,16 +20,19 @@
 
 namespace relay::server {
 
-// For the first thread alone. Destroyed after Run has returned.
+// For the first thread alone.
 class Threads {
  public:
+  ~Threads();
   // Listens on options.listen, all of them or none. Errors name the operation and its object.
   static absl::StatusOr<std::unique_ptr<Threads>> Start(const Options& options, std::shared_ptr<spdlog::logger> log);
 
   net::Loop& loop() { return *threads_.front()->loop; }
   std::vector<std::string> addresses() const { return threads_.front()->daemon->addresses(); }
 
-  // Starts the other threads, and returns when all have ended, behind Stop or a drain.
+  // Starts the other threads; once, before Run.
+  absl::Status StartOthers();
+  // Returns when all have ended, behind Stop or a drain.
   void Run();
   void Drain();
   void Stop();
@@ -53,9 +57,11 @@ class Threads {
   // Done by each thread: at once on this one.
   void OnEach(const std::function<void(Thread&)>& call);
   void OnFirst(std::function<void()> call);
+  static void RunLoop(Thread& thread);
+  void JoinOthers();
 
   std::vector<std::unique_ptr<Thread>> threads_;
-  bool is_running_ = false;  // the other threads
+  std::vector<std::thread> others_;  // the system's, while they run
 };
 
 }  // namespace relay::server

@@ -131,6 +131,22 @@ class Descriptors(HostTest):
         self.check_stop()
 
 
+class ThreadsTest(unittest.TestCase):
+
+    @unittest.skipIf(SANITIZED, "a sanitizer takes more address space than there is here")
+    def test_a_thread_that_cannot_be_started_is_said_before_it_is_ready(self):
+        most_bytes = 500 << 20  # fewer than the stacks of 64 threads
+        with tempfile.TemporaryDirectory() as folder:
+            ended = subprocess.run(
+                [os.environ["RELAYD"], "--threads", "64", "--listen", f"unix:{folder}/socket"],
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes)),
+                capture_output=True, text=True, timeout=FAILURE_SECONDS)
+            self.assertEqual(os.listdir(folder), [])
+        self.assertEqual(ended.returncode, 1, ended.stderr)
+        self.assertRegex(ended.stderr, r"relayd: start thread \d+ of 64: ")
+        self.assertNotIn("ready", ended.stdout)
+
+
 @unittest.skipIf(SANITIZED, "a sanitizer's own interceptors come first")
 class Calls(HostTest):
 
