@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <iostream>
 #include <string>
 
@@ -17,7 +18,9 @@ relay::Status Work(relay::Request& request) {
 }
 
 int main(int argc, char** argv) {
-  if (argc != 4 && argc != 5) {
+  const int threads = argc > 3 ? std::atoi(argv[3]) : 0;
+  const int requests = argc > 4 ? std::atoi(argv[4]) : 0;
+  if (argc < 4 || argc > 5 || threads < 1 || requests < 0) {
     std::cerr << "usage: worker_pool tcp://127.0.0.1:7420 CHANNEL THREADS [REQUESTS]\n";
     return 64;
   }
@@ -31,8 +34,8 @@ int main(int argc, char** argv) {
     return 1;
   }
   relay::ServeOptions serve;
-  serve.concurrency = std::stoul(argv[3]);
-  if (argc == 5) serve.max_requests = std::stoul(argv[4]);
+  serve.concurrency = static_cast<size_t>(threads);
+  serve.max_requests = static_cast<size_t>(requests);
   auto pool = relay::Serve(*connection, argv[2], serve, Work);
   const relay::Status end = pool.ok() ? (*pool)->Wait() : pool.status();
   if (!end.ok()) std::cerr << end << "\n";

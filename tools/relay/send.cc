@@ -43,7 +43,8 @@ the request
   --max-extension TIME a receiver that needs longer may take so long in all
                        [the timeout]
   --idempotent         it may be done twice: if its receiver is lost, another
-                       one gets it
+                       one gets it, as long as no more than half a window of
+                       it was sent (128 KiB by default)
   --require-receiver   fail at once if nobody receives on the channel
 
 the rest
