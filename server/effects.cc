@@ -60,7 +60,7 @@ void Effects::SendReset(Session& to, uint16_t slot, const proto::Uuid& id, v1::S
 
 void Effects::Refuse(Session& to, uint16_t slot, const proto::Uuid& id, End end, uint32_t retry_after_ms) {
   metrics_.Count(end);
-  if (end != End::kStopping) to.DrawError();
+  IsFaultless(end) ? to.DrawRefusal() : to.DrawError();
   CountOwed(to);
   v1::Status status = StatusOf(end);
   status.set_retry_after_ms(retry_after_ms);

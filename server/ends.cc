@@ -79,4 +79,9 @@ constexpr std::array<EndInfo, kEndCount> kEnds = {{
 
 const EndInfo& InfoOf(End end) { return kEnds[static_cast<size_t>(end)]; }
 
+bool IsFaultless(End end) {
+  return end == End::kQueueCount || end == End::kQueueBytes || end == End::kQueueBytesTotal || end == End::kMemory ||
+         end == End::kNoReceiver || end == End::kStopping;
+}
+
 }  // namespace relay::server

@@ -86,6 +86,10 @@ struct EndInfo {
 
 const EndInfo& InfoOf(End end);
 
+// Of an operation that did not begin: the server has no room for it, nobody to give it to or no time, and its peer has
+// done nothing wrong.
+bool IsFaultless(End end);
+
 }  // namespace relay::server
 
 #endif  // RELAY_SERVER_ENDS_H_

@@ -38,7 +38,7 @@ struct Limits {
   size_t linger_bytes = 256 * kKiB;               // thrown away meanwhile
   uint32_t frames_per_second = 0;                 // of one connection; 0: credit and the queues are bound enough
   uint32_t frames_per_turn = 1024;                // of one connection before others have their turn: some 50 us
-  uint32_t resets_per_second = 33;                // of one connection: RESETs it sends and errors that it draws,
+  uint32_t resets_per_second = 33;                // of one connection: RESETs it sends and errors that are its doing,
   uint32_t reset_burst = 1000;                    // after so many at once
 
   // Observers. They see what everybody sends, so nobody may be one unless that is said.
@@ -49,8 +49,9 @@ struct Limits {
   absl::Duration drain_timeout = absl::Seconds(25);  // orchestrators kill 30 s after SIGTERM
 
   uint32_t control_frames_per_second = 4096;  // of one connection: JOIN, LEAVE, PING, withdrawals, RECEIVEs that wait
-                                              // not; what is only dropped, and an empty CHUNK, counts an eighth. A pool
-                                              // of max_clients_per_connection a second
+                                              // not; what is only dropped or refused for want of room or receivers,
+                                              // and an empty CHUNK, counts an eighth. A pool of
+                                              // max_clients_per_connection a second
   uint32_t control_frame_burst = 16384;       // such a pool withdraws, leaves and joins again at once
   uint32_t max_clients = 131072;              // on all connections, 32 such pools; some 250 bytes each
 

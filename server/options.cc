@@ -190,12 +190,12 @@ void AddLimits(CLI::App& app, Limits& limits) {
   flags.Count("frames-per-turn", limits.frames_per_turn, 1, kMostCount,
               "small frames of one connection that are worked on before the others have their turn; 50 us");
   flags.Count("resets-per-second", limits.resets_per_second, 0, kMostCount,
-              "RESETs that one connection may send and errors that it may draw; 0: any number");
+              "RESETs that one connection may send and errors of its own doing that it may draw; 0: any number");
   flags.Count("reset-burst", limits.reset_burst, 1, kMostCount, "so many of them at once");
 
   flags.Count("control-frames-per-second", limits.control_frames_per_second, 0, kMostCount,
               "JOIN, LEAVE, PING, withdrawals and RECEIVEs that do not wait, of one connection, and eight times as "
-              "many that are only dropped or are empty CHUNKs; 0: any number");
+              "many that are only dropped, refused for want of room or receivers, or empty CHUNKs; 0: any number");
   flags.Count("control-frame-burst", limits.control_frame_burst, 1, kMostCount, "so many of them at once");
   flags.Count("max-clients", limits.max_clients, 1, kMostCount, "clients joined on all connections; 250 bytes each");
 
@@ -234,8 +234,7 @@ std::string WordsOf(CLI::App& app, const CLI::ParseError& error) {
 
 std::variant<Options, int> ParseOptions(int argc, const char* const* argv) {
   Options options;
-  CLI::App app("relayd: hands each request to the one receiver that has waited longest, and its answer back.",
-               "relayd");
+  CLI::App app("relayd: hands each request to the receiver that has waited longest", "relayd");
   app.get_formatter()->column_width(kHelpColumn);
   app.set_version_flag("--version", "relayd " RELAY_VERSION);
   app.set_config("--config", "", Wrapped("file of options, a line each: name = \"value\", without the dashes"))

@@ -181,9 +181,13 @@ struct Session : SessionState {
   bool is_live() const { return state < State::kLingering; }
   bool is_doomed() const { return doom.end != End::kNone; }
 
-  // The peer draws an error that is its own doing.
+  // The peer draws an error that is its own doing, or a refusal that is not.
   void DrawError() {
     reset_tokens -= 1;
+    work_of_errors += kWorkOfError;
+  }
+  void DrawRefusal() {
+    control_tokens -= kSaysNothing;
     work_of_errors += kWorkOfError;
   }
 

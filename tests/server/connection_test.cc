@@ -175,6 +175,28 @@ TEST(Rates, ErrorsThatAPeerDrawsCountAsResets) {
   draw(JoinFrame(2, Id((1 << 16) + 1), "c"));   // the id of the first connection's client on slot 1
 }
 
+TEST(Rates, RefusalsThatAreNobodysFaultCountLikeWhatIsDropped) {
+  for (const uint8_t flags : {uint8_t{0}, static_cast<uint8_t>(flag::kRequireReceiver)}) {
+    Limits limits;
+    limits.reset_burst = 1;
+    limits.control_frame_burst = 3;  // HELLO, of which nothing counts, and a JOIN before
+    limits.queue_count = 1;
+    Driver driver(limits);
+    Peer& other = driver.Joined("full");
+    other.Send(StartFrame(flag::kRequest, 1, Id(99)));
+    Peer& peer = driver.Joined(flags == 0 ? "full" : "empty");
+    for (uint64_t i = 1; i <= 16; ++i) {
+      peer.Send(StartFrame(static_cast<uint8_t>(flag::kRequest | flags), 1, Id(i)));
+      EXPECT_FALSE(peer.was_shut()) << i;
+      peer.Take();
+    }
+    peer.Send(StartFrame(static_cast<uint8_t>(flag::kRequest | flags), 1, Id(17)));
+    peer.ExpectRefused(End::kControlFramesPerSecond);
+    EXPECT_FALSE(other.was_shut());
+    driver.ExpectNothingLeft();
+  }
+}
+
 // ---- Ends ----------------------------------------------------------------------------------------------------------
 
 TEST(Linger, LastsItsTimeAndNoLonger) {

@@ -139,7 +139,18 @@ void Reference::Write(Peer& to, Expected frame) {
 
 void Reference::RefuseOperation(Peer& peer, uint16_t slot, const proto::Uuid& id, End end, uint32_t retry_after_ms) {
   metrics_.Count(end);
-  if (end != End::kStopping) peer.reset_tokens -= 1;
+  switch (end) {
+    case End::kQueueCount:
+    case End::kQueueBytes:
+    case End::kQueueBytesTotal:
+    case End::kMemory:
+    case End::kNoReceiver:
+    case End::kStopping:
+      peer.control_tokens -= kSaysNothing;
+      break;
+    default:
+      peer.reset_tokens -= 1;
+  }
   CountOwed(peer);
   Expected frame = StatusFrame(FrameType::kReset, slot, id, end);
   frame.status->set_retry_after_ms(retry_after_ms);

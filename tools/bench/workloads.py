@@ -99,7 +99,7 @@ QUEUE_COUNT = 4000
 def w5(systems, short):
     """Three times what four receivers of 1 ms can do, whatever comes back. Promised is what the queue holds. The relay's
     receivers have one client each, or two, of which one waits while the other's work is done. All of its senders share
-    ten connections, which are refused far more than a connection may be by default."""
+    ten connections."""
     for system in systems:
         if system in ("haproxy", "forwarder", "nats (libnats)") or (short and system != "relay"):
             continue
@@ -108,7 +108,7 @@ def w5(systems, short):
             yield Cell("W5", system, shape(seconds=seconds, slots=slots),
                        flags(receivers=4, slots=slots, in_flight=40_000 if system == "relay" else 120_000, rate=12_000,
                              seconds=seconds, service_us="1000,1000,1000,1000", patience=10),
-                       fresh=("--queue-count", str(QUEUE_COUNT), "--resets-per-second", "0") if system == "relay" else ())
+                       fresh=("--queue-count", str(QUEUE_COUNT)) if system == "relay" else ())
 
 
 NO_LIMITS = ("--queue-count", "4000000", "--queue-bytes", "2GiB", "--queue-bytes-total", "4GiB", "--max-clients", "4000000",

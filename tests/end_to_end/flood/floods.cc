@@ -265,13 +265,13 @@ void AddExchanges(std::vector<Flood>& floods) {
                     .block = Repeated(WithItself(""))});
   // The first three fill the queue and hold it; whoever comes later finds it full.
   floods.push_back({.name = "requests to a full queue",
-                    .ends = {"queue_count", "resets_per_second"},
+                    .ends = {"queue_count", "control_frames_per_second"},
                     .connections = 8,
                     .opening =
                         [](uint64_t connection) {
                           if (connection >= 3) {
                             return Joined(connection, 1) +
-                                   Repeated(Request(1, ClientId(connection, 0), kFin), size_t{128} * 1024);
+                                   Repeated(Request(1, ClientId(connection, 0), kFin), size_t{4} * 1024 * 1024);
                           }
                           constexpr uint16_t kRequests = 3334;
                           std::string frames = Joined(connection, kRequests);
@@ -280,7 +280,8 @@ void AddExchanges(std::vector<Flood>& floods) {
                           }
                           return frames;
                         },
-                    .least_ended = 200});
+                    .flags = {"--control-frame-burst", "4096"},
+                    .least_ended = 20});
   // Slot 1 sends, slot 2 answers with as much as slot 1 lets it, on the one connection that does not read.
   const std::string body(kMaxPayloadBytes - kStartBlockBytes, 'x');
   floods.push_back({.name = "a sender that never reads its response",
