@@ -494,6 +494,7 @@ TEST_F(ResendTest, WaitThatWasGivenUpBeforeItIsSubmittedEndsThere) {
   wait->Withdraw();
   roster_.Submit(wait, now_);
   EXPECT_THAT(ends_, ::testing::ElementsAre(CancelledError("the wait was given up")));
+  participant_->link = nullptr;  // whose mailbox holds the wait
 }
 
 }  // namespace

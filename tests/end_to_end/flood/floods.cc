@@ -264,24 +264,25 @@ void AddExchanges(std::vector<Flood>& floods) {
                     .opening = Joining(2),
                     .block = Repeated(WithItself(""))});
   // The first three fill the queue and hold it; whoever comes later finds it full.
-  floods.push_back({.name = "requests to a full queue",
-                    .ends = {"queue_count", "control_frames_per_second"},
-                    .connections = 8,
-                    .opening =
-                        [](uint64_t connection) {
-                          if (connection >= 3) {
-                            return Joined(connection, 1) +
-                                   Repeated(Request(1, ClientId(connection, 0), kFin), size_t{4} * 1024 * 1024);
-                          }
-                          constexpr uint16_t kRequests = 3334;
-                          std::string frames = Joined(connection, kRequests);
-                          for (uint16_t slot = 1; slot <= kRequests; ++slot) {
-                            frames += Request(slot, ClientId(connection, slot), kFin);
-                          }
-                          return frames;
-                        },
-                    .flags = {"--control-frame-burst", "4096"},
-                    .least_ended = 20});
+  floods.push_back(
+      {.name = "requests to a full queue",
+       .ends = {"queue_count", "control_frames_per_second"},
+       .connections = 4,
+       .opening =
+           [](uint64_t connection) {
+             if (connection >= 3) {
+               return Joined(connection, 1) +
+                      Repeated(Request(1, ClientId(connection, 0), kFin), size_t{4} * 1024 * 1024);
+             }
+             constexpr uint16_t kRequests = 34;
+             std::string frames = Joined(connection, kRequests);
+             for (uint16_t slot = 1; slot <= kRequests; ++slot) {
+               frames += Request(slot, ClientId(connection, slot), kFin);
+             }
+             return frames;
+           },
+       .flags = {"--queue-count", "100", "--control-frame-burst", "4096", "--control-frames-per-second", "64"},
+       .least_ended = 2});
   // Slot 1 sends, slot 2 answers with as much as slot 1 lets it, on the one connection that does not read.
   const std::string body(kMaxPayloadBytes - kStartBlockBytes, 'x');
   floods.push_back({.name = "a sender that never reads its response",
