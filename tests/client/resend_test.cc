@@ -1,5 +1,4 @@
-// What becomes of a Send whose exchange is lost or refused: which are sent again, when, and what their ends say. A
-// Roster and a Protocol without I/O, clock in hand.
+// A Roster on a Protocol, without I/O and clock in hand: which Sends are sent again, when, and what their ends say.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -24,9 +24,21 @@ Status Echo(Request& request) {
 
 class ServeTest : public ::testing::Test {
  protected:
+  // A handler that says when it has begun, and answers when it is told that the test is over.
+  Handler Holding(std::string answer, milliseconds at_least = milliseconds(0)) {
+    return [this, answer = std::move(answer), at_least](Request& request) {
+      request.WaitCancelled(at_least);
+      begun_.Down();
+      while (!is_over_) request.WaitCancelled(milliseconds(1));
+      return request.Reply(answer);
+    };
+  }
+
   Relayd relayd_;
   std::shared_ptr<Connection> connection_ = MustOpen(relayd_.url());
   Client sender_{connection_, "serve"};
+  Countdown begun_{1};
+  std::atomic<bool> is_over_ = false;
 };
 
 TEST_F(ServeTest, HandlersStatusIsTheResponses) {
@@ -116,44 +128,32 @@ TEST_F(ServeTest, EndsBehindItsRequestsOrItsWait) {
 }
 
 TEST_F(ServeTest, StopLetsTheRunningRequestFinish) {
-  Countdown begun(1);
-  std::atomic<bool> is_stopping = false;
-  auto pool = Serve(connection_, "serve", {}, [&](Request& request) {
-    begun.Down();
-    while (!is_stopping) request.WaitCancelled(milliseconds(1));
-    return request.Reply(Body(1 << 20, 1));
-  });
+  auto pool = Serve(connection_, "serve", {}, Holding(Body(1 << 20, 1)));
   ASSERT_TRUE(pool.ok());
   std::thread sender([this] {
     const auto reply = sender_.Send("");
     ASSERT_TRUE(reply.ok()) << reply.status();
     EXPECT_TRUE(reply->body == Body(1 << 20, 1));
   });
-  ASSERT_TRUE(begun.Wait());
+  ASSERT_TRUE(begun_.Wait());
   (*pool)->BeginStop();
-  is_stopping = true;
+  is_over_ = true;
   (*pool)->Stop();
   EXPECT_EQ((*pool)->Wait(), OkStatus());
   sender.join();
 }
 
 TEST_F(ServeTest, InsideACallbackNothingWaitsForThePool) {
-  Countdown begun(1);
-  std::atomic<bool> is_over = false;
-  auto pool = Serve(connection_, "serve", {}, [&](Request& request) {
-    begun.Down();
-    while (!is_over) request.WaitCancelled(milliseconds(1));
-    return request.Reply("done");
-  });
+  auto pool = Serve(connection_, "serve", {}, Holding("done"));
   ASSERT_TRUE(pool.ok());
   std::thread sender([this] { EXPECT_EQ(sender_.Send("")->body, "done"); });
-  ASSERT_TRUE(begun.Wait());
+  ASSERT_TRUE(begun_.Wait());
   Countdown called(1);
   Client(connection_, "other").ReceiveAsync({.wait = milliseconds(0)}, [&](const StatusOr<AsyncRequest>&) {
     EXPECT_EQ((*pool)->Wait().code(), StatusCode::kFailedPrecondition);
     (*pool)->Stop();
     pool->reset();
-    is_over = true;
+    is_over_ = true;
     called.Down();
   });
   EXPECT_TRUE(called.Wait());
@@ -161,19 +161,14 @@ TEST_F(ServeTest, InsideACallbackNothingWaitsForThePool) {
 }
 
 TEST_F(ServeTest, StopBehindAWaitThatRanOutIsAStop) {
-  Countdown begun(1);
-  std::atomic<bool> is_over = false;
-  auto pool = Serve(connection_, "serve", {.concurrency = 2, .wait = milliseconds(20)}, [&](Request& request) {
-    request.WaitCancelled(milliseconds(200));  // the other worker leaves meanwhile
-    begun.Down();
-    while (!is_over) request.WaitCancelled(milliseconds(1));
-    return request.Reply("done");
-  });
+  // The other worker leaves before this one has begun.
+  auto pool =
+      Serve(connection_, "serve", {.concurrency = 2, .wait = milliseconds(20)}, Holding("done", milliseconds(200)));
   ASSERT_TRUE(pool.ok());
   std::thread sender([this] { EXPECT_EQ(sender_.Send("")->body, "done"); });
-  ASSERT_TRUE(begun.Wait());
+  ASSERT_TRUE(begun_.Wait());
   (*pool)->BeginStop();
-  is_over = true;
+  is_over_ = true;
   EXPECT_EQ((*pool)->Wait(), OkStatus());
   sender.join();
 }
