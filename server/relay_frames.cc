@@ -248,7 +248,7 @@ End Relay::OnJoin(Session& session, Frame frame, std::string_view& words) {
 
 void Relay::RefuseJoin(Session& session, uint16_t slot, const proto::Uuid& client, End refusal) {
   metrics_.Count(refusal);
-  if (refusal != End::kStopping) session.DrawError();
+  if (!IsFaultless(refusal)) session.DrawError();  // JOIN has counted by itself
   Effects::CountOwed(session);
   effects_.Send(session, FrameType::kLeave, slot, client, StatusOf(refusal));
   if (session.guest != nullptr) {

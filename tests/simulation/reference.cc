@@ -343,7 +343,7 @@ End Reference::OnJoin(Peer& peer, const Frame& frame) {
   }
   if (refusal != End::kNone) {
     metrics_.Count(refusal);
-    if (refusal != End::kStopping) peer.reset_tokens -= 1;
+    if (!IsNobodysFault(refusal)) peer.reset_tokens -= 1;
     CountOwed(peer);
     Write(peer, StatusFrame(FrameType::kLeave, frame.slot(), *client, refusal));
     return End::kNone;

@@ -295,6 +295,7 @@ class Reference {
   // The rules of the wire.
   static bool HasGoodHeader(const proto::Frame& frame);
   static bool HasGoodBlock(std::string_view start_payload, bool is_response);
+  static bool IsNobodysFault(End end);
   static absl::StatusCode CodeOf(End end);
 
   // What is to be written.

@@ -139,17 +139,10 @@ void Reference::Write(Peer& to, Expected frame) {
 
 void Reference::RefuseOperation(Peer& peer, uint16_t slot, const proto::Uuid& id, End end, uint32_t retry_after_ms) {
   metrics_.Count(end);
-  switch (end) {
-    case End::kQueueCount:
-    case End::kQueueBytes:
-    case End::kQueueBytesTotal:
-    case End::kMemory:
-    case End::kNoReceiver:
-    case End::kStopping:
-      peer.control_tokens -= kSaysNothing;
-      break;
-    default:
-      peer.reset_tokens -= 1;
+  if (IsNobodysFault(end)) {
+    peer.control_tokens -= kSaysNothing;
+  } else {
+    peer.reset_tokens -= 1;
   }
   CountOwed(peer);
   Expected frame = StatusFrame(FrameType::kReset, slot, id, end);

@@ -46,6 +46,20 @@ bool Reference::HasGoodBlock(std::string_view payload, bool is_response) {
   return !is_response || (is_zero(16, 20) && is_zero(28, 32));
 }
 
+bool Reference::IsNobodysFault(End end) {
+  switch (end) {
+    case End::kQueueCount:
+    case End::kQueueBytes:
+    case End::kQueueBytesTotal:
+    case End::kMemory:
+    case End::kNoReceiver:
+    case End::kStopping:
+      return true;
+    default:
+      return false;
+  }
+}
+
 absl::StatusCode Reference::CodeOf(End end) {
   using Code = absl::StatusCode;
   switch (end) {
