@@ -154,8 +154,7 @@ void Protocol::OnReceive(const Frame& frame, Event& event) {
   v1::Receive receive;
   if (!proto::ParseMessage(frame.payload_text(), receive)) return Fault("RECEIVE does not parse", event);
   Slot* slot = Find(frame.slot());
-  const bool is_behind_goaway = slot != nullptr && slot->state == State::kIdle && has_goaway_;
-  if (slot == nullptr || (receive.withdraw() ? !slot->is_withdrawing : is_behind_goaway)) {
+  if (slot == nullptr || (receive.withdraw() ? !slot->is_withdrawing : WaitedUntilGoaway(*slot))) {
     ++late_frames_;
     return;
   }
@@ -182,7 +181,7 @@ void Protocol::OnStart(const Frame& frame, Event& event) {
     ++late_frames_;
     return;
   }
-  if (is_request && slot->state == State::kIdle && has_goaway_) {
+  if (is_request && WaitedUntilGoaway(*slot)) {
     AppendReset(frame.slot(), frame.id(), UnavailableError("the receiver waits no more"), true);
     ++late_frames_;
     return;

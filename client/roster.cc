@@ -58,9 +58,8 @@ void Roster::Begin(std::shared_ptr<Operation> operation, absl::Time now) {
   // One that ends at once begins the next, so a long line of such would be a deep stack.
   if (is_beginning_) return begun_.push_back(std::move(operation));
   is_beginning_ = true;
-  while (operation != nullptr) {
+  while (true) {
     if (operation->phase() == Phase::kTurn) Advance(*operation, now);
-    operation = nullptr;
     if (begun_.empty()) break;
     operation = std::move(begun_.front());
     begun_.pop_front();
@@ -137,7 +136,7 @@ void Roster::End(Operation& operation, const Status& status, absl::Time now) {
   participant.current = std::move(next);
 }
 
-void Roster::EndQueue(Participant& participant, const Status& status, absl::Time now) {
+void Roster::WindUp(Participant& participant, const Status& status, absl::Time now) {
   while (!participant.queue.empty()) End(*participant.queue.back(), status, now);
   Operation* const current = participant.current.get();
   if (current == nullptr || !current->is_serving()) return;
@@ -147,7 +146,7 @@ void Roster::EndQueue(Participant& participant, const Status& status, absl::Time
 
 void Roster::Leave(const std::shared_ptr<Participant>& participant, absl::Time now) {
   const Status why = CancelledError("the client was dropped");
-  EndQueue(*participant, why, now);
+  WindUp(*participant, why, now);
   participant->has_left = true;
   if (participant->current == nullptr) return Part(*participant);
   if (!participant->current->is_answering()) End(*participant->current, why, now);
@@ -280,7 +279,7 @@ void Roster::Unblock(absl::Time now) {
 void Roster::Close(const Status& why) {
   is_closed_ = true;
   for (const auto& member : members()) {
-    EndQueue(*member, why, absl::UnixEpoch());
+    WindUp(*member, why, absl::UnixEpoch());
     if (member->current != nullptr) {
       if (protocol_ != nullptr) member->current->ResetForClose(*protocol_, member->slot, why);
       End(*member->current, why, absl::UnixEpoch());

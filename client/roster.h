@@ -67,7 +67,7 @@ class Roster {
   void End(Operation& operation, const Status& status, absl::Time now);
   // Ends what waits behind the current operation. Where that serves, all of its answer that its window takes goes out,
   // whatever the output holds.
-  void EndQueue(Participant& participant, const Status& status, absl::Time now);
+  void WindUp(Participant& participant, const Status& status, absl::Time now);
   // A client that has left, and of which nothing runs any more.
   void Part(Participant& participant);
   void AdvanceAll(absl::Time now);

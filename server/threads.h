@@ -23,6 +23,7 @@ namespace relay::server {
 // For the first thread alone.
 class Threads {
  public:
+  // Ends the others where they run, as behind a StartOthers that has failed.
   ~Threads();
   // Listens on options.listen, all of them or none. Errors name the operation and its object.
   static absl::StatusOr<std::unique_ptr<Threads>> Start(const Options& options, std::shared_ptr<spdlog::logger> log);
