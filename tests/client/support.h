@@ -31,9 +31,12 @@ namespace relay::testing {
 #endif
 #endif
 
-// Under ThreadSanitizer everything takes ten times as long, and a tenth of the rounds finds as much.
-#ifdef RELAY_TESTS_UNDER_TSAN
+// Sanitizers take so much longer, and a part of the rounds finds as much. AddressSanitizer maps and unmaps each large
+// body.
+#if defined(RELAY_TESTS_UNDER_TSAN)
 inline constexpr int kSlowness = 10;
+#elif defined(RELAY_TESTS_UNDER_ASAN)
+inline constexpr int kSlowness = 5;
 #else
 inline constexpr int kSlowness = 1;
 #endif
