@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -45,8 +46,20 @@ void Channel::Wait(Client& client) {
 
 void Channel::StopWaiting(Client& client) {
   assert(client.operation == Operation::kWaiting);
-  line_.erase(line_.iterator_to(client));
+  if (!std::exchange(client.is_passed_over, false)) line_.erase(line_.iterator_to(client));
   client.operation = Operation::kIdle;
+}
+
+void Channel::PassOver(Client& client) {
+  if (client.operation == Operation::kWaiting) line_.erase(line_.iterator_to(client));
+  client.operation = Operation::kWaiting;
+  client.is_passed_over = true;
+}
+
+void Channel::LineUp(Client& client) {
+  assert(client.is_passed_over && queue_.empty());
+  client.is_passed_over = false;
+  line_.push_back(client);
 }
 
 void Channel::Begin(Exchange& exchange, Client& sender) {
@@ -117,8 +130,10 @@ std::string Channel::Check() const {
     if (client->id != id || client->channel != this) return "a client is indexed under another id or channel";
     if (client->has_received) ++receivers;
     const bool is_waiting = client->operation == Operation::kWaiting;
-    if (is_waiting != client->line_hook.is_linked()) return "a client waits outside the line, or stands in it idle";
-    if (is_waiting) ++waiting;
+    if (client->is_passed_over && !is_waiting) return "a client was passed over and does not wait";
+    const bool is_in_line = is_waiting && !client->is_passed_over;
+    if (is_in_line != client->line_hook.is_linked()) return "a client waits outside the line, or stands in it idle";
+    if (is_in_line) ++waiting;
     const bool is_busy = client->operation == Operation::kSending || client->operation == Operation::kReceiving;
     if (is_busy != (client->exchange != nullptr)) return "a client's operation and exchange disagree";
     if (is_busy && FindExchange(client->exchange->id) != client->exchange)

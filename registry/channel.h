@@ -21,8 +21,8 @@ namespace relay::registry {
 // Thread-compatible. Holds pointers to records that others own; a record is removed here before it is freed.
 //
 // Invariants (Check() counts them again): the queue or the line is empty; the queue is in order of arrival; a client
-// stands in the line exactly while it is waiting; an exchange is queued, or assigned to one receiver whose `exchange`
-// it is.
+// stands in the line exactly while it is waiting and was not passed over; an exchange is queued, or assigned to one
+// receiver whose `exchange` it is.
 class Channel {
  public:
   explicit Channel(const proto::Uuid& id) : id_(id) {}
@@ -55,6 +55,10 @@ class Channel {
   void Wait(Client& client);
   // Waiting -> idle.
   void StopWaiting(Client& client);
+  // Idle, or the first in line -> waiting outside the line: it cannot be given anything now.
+  void PassOver(Client& client);
+  // Passed over -> at the end of the line. No request is queued.
+  void LineUp(Client& client);
   // The receiver that has waited longest, or null.
   Client* first_in_line() { return line_.empty() ? nullptr : &line_.front(); }
 
@@ -71,7 +75,8 @@ class Channel {
   Exchange* oldest() { return queue_.empty() ? nullptr : &queue_.front(); }
   Exchange* youngest() { return queue_.empty() ? nullptr : &queue_.back(); }
 
-  // Hands `exchange`, the oldest one or one that was never queued, to `receiver`, which is the first in line or idle.
+  // Hands `exchange`, the oldest one or one that was never queued, to `receiver`, which is the first in line, was
+  // passed over, or is idle.
   void Assign(Exchange& exchange, Client& receiver);
 
   // Forgets the exchange, wherever it stands; its clients are idle.

@@ -24,7 +24,7 @@ using IndexHook = boost::intrusive::unordered_set_member_hook<boost::intrusive::
 // What a client is doing: one thing at a time.
 enum class Operation : uint8_t {
   kIdle,
-  kWaiting,    // stands in its channel's line
+  kWaiting,    // stands in its channel's line, or was passed over
   kSending,    // is the sender of `exchange`
   kReceiving,  // is the assigned receiver of `exchange`
 };
@@ -35,6 +35,7 @@ struct Client {
   Channel* channel = nullptr;
   Operation operation = Operation::kIdle;
   bool has_received = false;     // has ever begun a RECEIVE: it counts as a receiver of its channel
+  bool is_passed_over = false;   // waits outside the line
   Exchange* exchange = nullptr;  // set while sending or receiving
   boost::intrusive::list_member_hook<> line_hook;
 };

@@ -72,6 +72,7 @@ void Effects::EndTurn() {
     session->is_dirty = false;
     session->out.clear();
     session->out_bytes = 0;
+    session->given_bytes = 0;
   }
   touched_.clear();
   notices_.clear();

@@ -59,7 +59,7 @@ End Exchanges::OnRequest(Session& session, Client* client, Frame frame) {
   const uint64_t cost = proto::StartCost(block.body().size());
   if (cost > limits_.initial_window_bytes) return refuse(End::kWindowOverrun);
   if (frame.has(flag::kRequireReceiver) && channel.receiver_count() == 0) return refuse(End::kNoReceiver);
-  registry::Client* const receiver = channel.first_in_line();
+  Client* const receiver = NextReceiver(channel);
   if (receiver == nullptr) {
     const size_t bytes = frame.bytes().size();
     if (const End full = QueueRefusal(channel, bytes); full != End::kNone) {
@@ -94,7 +94,7 @@ End Exchanges::OnRequest(Session& session, Client* client, Frame frame) {
   }
   channel.Assign(exchange, *receiver);
   KeepOrStop(exchange, frame);
-  HandOut(exchange, static_cast<Client&>(*receiver), frame.bytes());
+  HandOut(exchange, *receiver, frame.bytes());
   return End::kNone;
 }
 
@@ -253,18 +253,37 @@ void Exchanges::StopKeeping(Exchange& exchange) {
 
 // ---- Handing out ---------------------------------------------------------------------------------------------------
 
-Exchange* Exchanges::OldestInTime(registry::Channel& channel) {
-  while (registry::Exchange* const oldest = channel.oldest()) {
-    auto& exchange = static_cast<Exchange&>(*oldest);
-    if (exchange.ends_at > now_) return &exchange;
-    TimeOver(exchange);
+void Exchanges::PassOver(Client& client) {
+  ++metrics_.passed_over;
+  client.channel->PassOver(client);
+  Session& session = *client.session;
+  session.passed_over.push_back(client);
+  GoOnLater(session);
+}
+
+void Exchanges::GoOn(Session& session) {
+  while (!session.passed_over.empty() && !IsBehind(session)) {
+    Client& client = session.passed_over.front();
+    session.passed_over.pop_front();
+    if (Exchange* const oldest = OldestInTime(*client.channel); oldest != nullptr) {
+      HandOutHeld(*oldest, client);
+    } else {
+      client.channel->LineUp(client);
+    }
   }
-  return nullptr;
+  GoOnLater(session);
+}
+
+void Exchanges::GoOnLater(Session& session) {
+  const bool has_drained = OwedBytes(session) <= limits_.send_queue_mark_bytes;  // else it goes on when it has
+  if (session.passed_over.empty() || session.goes_on.is_set() || !has_drained) return;
+  wheel_.Set(session.goes_on, now_);
 }
 
 void Exchanges::HandOutHeld(Exchange& exchange, Client& receiver) {
   exchange.channel->pace().Left(TimeOf(now_));
   exchange.channel->Assign(exchange, receiver);
+  receiver.session->given_bytes += exchange.held.size();
   Bytes frames;
   if (IsRedeliverable(exchange)) {
     frames = exchange.held;
@@ -406,11 +425,14 @@ void Exchanges::BeginReceive(Session& session, Client* client, uint16_t slot, st
   }
   registry::Channel& channel = *client->channel;
   channel.NoteReceiver(*client);
-  if (Exchange* const oldest = OldestInTime(channel); oldest != nullptr) {
+  if (Exchange* const oldest = OldestInTime(channel); oldest == nullptr) {
+    channel.Wait(*client);
+  } else if (IsBehind(session)) [[unlikely]] {
+    PassOver(*client);
+  } else {
     HandOutHeld(*oldest, *client);
     return;
   }
-  channel.Wait(*client);
   if (!wait_ms.has_value()) return;
   if (*wait_ms == 0) {
     session.control_tokens -= 1;
@@ -428,6 +450,7 @@ void Exchanges::WaitOver(Client& client) {
 
 void Exchanges::StopWaiting(Client& client) {
   client.wait_over.Unset();
+  client.passed_over_hook.unlink();
   client.channel->StopWaiting(client);
 }
 

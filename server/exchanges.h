@@ -12,6 +12,7 @@
 
 #include "proto/frame.h"
 #include "registry/channel.h"
+#include "server/crossing.h"
 #include "server/effects.h"
 #include "server/ends.h"
 #include "server/exchange.h"
@@ -66,6 +67,11 @@ class Exchanges {
   void Stop(Client& client);
   // The session's send queue has drained below its mark.
   void SendOwedWindows(Session& session);
+  // The session's send queue has drained, or a turn is over in which it was given much: those of its clients that were
+  // passed over are given what is queued, or stand at the end of their lines.
+  void GoOn(Session& session);
+  // The same behind this turn, where what else is owed to the session is known.
+  void GoOnLater(Session& session);
 
  private:
   End OnRequest(Session& session, Client* client, proto::Frame frame);
@@ -90,9 +96,34 @@ class Exchanges {
   // Gives up the copy and the WINDOW that were kept for another receiver.
   void StopKeeping(Exchange& exchange);
 
+  // What is known to be owed to the session. Of a guest, what is on its way and may never be told to be taken is not.
+  static size_t OwedBytes(const Session& session) {
+    return session.unsent_bytes + (session.on_their_way < Crossings::kToldBytes ? 0 : session.on_their_way);
+  }
+  // Whether that is so much that its clients are given nothing.
+  bool IsBehind(const Session& session) const {
+    return OwedBytes(session) + session.given_bytes > limits_.send_queue_mark_bytes;
+  }
+  // The receiver that has waited longest and can be given something; who stood before it is passed over.
+  Client* NextReceiver(registry::Channel& channel) {
+    while (registry::Client* const first = channel.first_in_line()) {
+      auto& client = static_cast<Client&>(*first);
+      if (!IsBehind(*client.session)) return &client;
+      PassOver(client);
+    }
+    return nullptr;
+  }
+  [[gnu::cold]] void PassOver(Client& client);
   // The oldest request of the queue; those whose time has passed before the clock said so end here and are not handed
   // out.
-  Exchange* OldestInTime(registry::Channel& channel);
+  Exchange* OldestInTime(registry::Channel& channel) {
+    while (registry::Exchange* const oldest = channel.oldest()) {
+      auto& exchange = static_cast<Exchange&>(*oldest);
+      if (exchange.ends_at > now_) return &exchange;
+      TimeOver(exchange);
+    }
+    return nullptr;
+  }
   void HandOutHeld(Exchange& exchange, Client& receiver);
   // `frames` are the exchange's REQUEST frames, START first.
   void HandOut(Exchange& exchange, Client& receiver, std::span<uint8_t> frames);

@@ -63,7 +63,9 @@ void Exchanges::HandOutGivenBack() {
     while (channel->first_in_line() != nullptr) {
       Exchange* const oldest = OldestInTime(*channel);
       if (oldest == nullptr) break;
-      HandOutHeld(*oldest, static_cast<Client&>(*channel->first_in_line()));
+      Client* const receiver = NextReceiver(*channel);
+      if (receiver == nullptr) break;
+      HandOutHeld(*oldest, *receiver);
     }
   }
   given_back_to_.clear();

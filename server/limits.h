@@ -32,7 +32,7 @@ struct Limits {
   absl::Duration hello_timeout = absl::Seconds(10);  // from accept, whatever trickles in
   size_t send_queue_bytes = 32 * kMiB;            // queued toward a peer that does not read: two of the largest windows
   size_t send_queue_bytes_total = 512 * kMiB;     // of all of those, as much as the queues hold; the largest are cut
-  size_t send_queue_mark_bytes = 1 * kMiB;        // from here on WINDOWs to the peer wait, only the newest is kept
+  size_t send_queue_mark_bytes = 1 * kMiB;        // from here on no request is handed to the peer, and WINDOWs wait
   uint32_t control_frames_owed = 1000;            // answers queued toward a peer that asks and does not read
   absl::Duration linger_time = absl::Seconds(2);  // to let the last words arrive before a connection closes
   size_t linger_bytes = 256 * kKiB;               // thrown away meanwhile

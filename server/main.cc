@@ -84,14 +84,15 @@ void LogCounts(spdlog::logger& log, const relay::server::Counts& counts, uint64_
   log.info(
       "event=metrics connections={} clients={} channels={} exchanges={} held_bytes={} connections_opened={} "
       "requests_offered={} requests_accepted={} requests_refused={} requests_ended={} assignments={} redeliveries={} "
-      "extensions={} "
+      "passed_over={} extensions={} "
       "frames_read={} frames_forwarded={} frames_crossed={} put_off={} late_frames={} unknown_frames={} "
       "frames_mirrored={} mirrors_lost={} longest_turn_us={} log_lines_lost={}",
       counts.connections, counts.clients, counts.channels, metrics.exchanges_live, metrics.held_bytes,
       metrics.connections_opened, metrics.requests_offered, metrics.requests_accepted, metrics.requests_refused,
-      metrics.requests_ended, metrics.assignments, metrics.redeliveries, metrics.extensions, metrics.frames_read,
-      metrics.frames_forwarded, metrics.frames_crossed, metrics.put_off, metrics.late_frames, metrics.unknown_frames,
-      metrics.frames_mirrored, metrics.mirrors_lost, absl::ToInt64Microseconds(counts.longest_turn), log_lines_lost);
+      metrics.requests_ended, metrics.assignments, metrics.redeliveries, metrics.passed_over, metrics.extensions,
+      metrics.frames_read, metrics.frames_forwarded, metrics.frames_crossed, metrics.put_off, metrics.late_frames,
+      metrics.unknown_frames, metrics.frames_mirrored, metrics.mirrors_lost,
+      absl::ToInt64Microseconds(counts.longest_turn), log_lines_lost);
   std::string ends;
   for (size_t i = 0; i < relay::server::kEndCount; ++i) {
     if (metrics.ends[i] == 0) continue;

@@ -22,7 +22,8 @@ struct Metrics {
   uint64_t requests_ended = 0;
   uint64_t assignments = 0;  // redeliveries too
   uint64_t redeliveries = 0;
-  uint64_t extensions = 0;  // deadlines moved by EXTEND
+  uint64_t passed_over = 0;  // receivers whose turn it was, while their connection was owed too much
+  uint64_t extensions = 0;   // deadlines moved by EXTEND
   uint64_t frames_read = 0;
   uint64_t frames_forwarded = 0;
   uint64_t frames_crossed = 0;   // to another core, each time

@@ -177,7 +177,7 @@ void AddLimits(CLI::App& app, Limits& limits) {
   flags.Bytes("send-queue-bytes-total", limits.send_queue_bytes_total, 64 * kKiB, kMostBytes,
               "of all of those together; past it the largest are cut");
   flags.Bytes("send-queue-mark-bytes", limits.send_queue_mark_bytes, kKiB, kMostBytes,
-              "from here on a peer is sent only the newest WINDOW of a stream, once it reads again");
+              "from here on a peer is given no request, and only the newest WINDOW of a stream, once it reads again");
   flags.Count("control-frames-owed", limits.control_frames_owed, 1, kMostCount,
               "answers queued toward a peer that asks and does not read; past it the peer is cut");
   flags.Time("linger-time", limits.linger_time, absl::ZeroDuration(),
@@ -224,6 +224,27 @@ void AddLimits(CLI::App& app, Limits& limits) {
 
 namespace {
 
+// The limit that does not go with another one, and why not; empty where all go together.
+std::string Contradiction(const Limits& limits) {
+  if (limits.max_window_bytes < limits.initial_window_bytes) {
+    return absl::StrCat("--max-window-bytes: ", limits.max_window_bytes, " is less than --initial-window-bytes, ",
+                        limits.initial_window_bytes);
+  }
+  if (limits.max_start_bytes + proto::kStartBlockBytes > limits.max_payload_bytes) {
+    return absl::StrCat("--max-start-bytes: ", limits.max_start_bytes, " and a start block of ",
+                        proto::kStartBlockBytes, " do not fit in --max-payload-bytes, ", limits.max_payload_bytes);
+  }
+  // The mark, one request more, and its START and END.
+  const size_t at_a_time =
+      limits.send_queue_mark_bytes + limits.initial_window_bytes + 2 * size_t{limits.max_payload_bytes};
+  if (limits.send_queue_bytes < at_a_time) {
+    return absl::StrCat("--send-queue-bytes: ", limits.send_queue_bytes, " is less than ", at_a_time,
+                        ", which a peer that reads is owed at a time: --send-queue-mark-bytes, "
+                        "--initial-window-bytes and twice --max-payload-bytes");
+  }
+  return "";
+}
+
 // What CLI11 says, and for a configuration file which one it was.
 std::string WordsOf(CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ConfigError)) return error.what();
@@ -262,15 +283,8 @@ std::variant<Options, int> ParseOptions(int argc, const char* const* argv) {
     return kUsageExit;
   }
   if (!listen.empty()) options.listen = listen;
-  const Limits& limits = options.limits;
-  if (limits.max_window_bytes < limits.initial_window_bytes) {
-    std::cerr << "relayd: --max-window-bytes: " << limits.max_window_bytes << " is less than --initial-window-bytes, "
-              << limits.initial_window_bytes << "\n";
-    return kUsageExit;
-  }
-  if (limits.max_start_bytes + proto::kStartBlockBytes > limits.max_payload_bytes) {
-    std::cerr << "relayd: --max-start-bytes: " << limits.max_start_bytes << " and a start block of "
-              << proto::kStartBlockBytes << " do not fit in --max-payload-bytes, " << limits.max_payload_bytes << "\n";
+  if (const std::string words = Contradiction(options.limits); !words.empty()) {
+    std::cerr << "relayd: " << words << "\n";
     return kUsageExit;
   }
   return options;

@@ -20,6 +20,8 @@ constexpr uint32_t kWorkOfWelcome = 256;
 // And a PING. It takes as long, but a turn has to have many of them: each turn costs beside what it does, and with
 // 10,000 idle connections that would be more than the PINGs.
 constexpr uint32_t kWorkOfPing = 64;
+// As much as send_queue_mark_bytes is handed out.
+constexpr uint32_t kWorkOfGoingOn = 256;
 
 // How much work a frame makes, in units of what a small one that is handed on does.
 uint32_t WorkOf(const Frame& frame) {
@@ -56,6 +58,8 @@ uint32_t WorkOf(Deadline::Of of) {
       return 1;
     case Deadline::Of::kSession:
       return kWorkOfPing;
+    case Deadline::Of::kPassedOver:
+      return kWorkOfGoingOn;
     case Deadline::Of::kClient:
       return 2;
     case Deadline::Of::kExchange:
@@ -237,6 +241,7 @@ void Relay::OnUnsent(ConnectionId id, size_t bytes, absl::Time now) {
   if (session->is_observer && has_drained) observers_.OnDrained(*session, now_);
   if (session->is_live()) {
     exchanges_.SendOwedWindows(*session);
+    exchanges_.GoOn(*session);
     if (bytes > limits_.send_queue_bytes || bytes == 0) effects_.Touch(*session);
   } else if (session->input_ended && bytes == 0) {
     Finish(*session, session->end, State::kGone);
@@ -256,6 +261,9 @@ void Relay::OnTime(absl::Time now, uint32_t& work) {
         break;
       case Deadline::Of::kSession:
         OnDeadline(*static_cast<Session*>(deadline->owner()), work);
+        break;
+      case Deadline::Of::kPassedOver:
+        exchanges_.GoOn(*static_cast<Session*>(deadline->owner()));
         break;
       case Deadline::Of::kClient:
         exchanges_.WaitOver(*static_cast<Client*>(deadline->owner()));
@@ -390,6 +398,9 @@ std::string Relay::Check() const {
     for (const Client* const client : session->slots.All()) {
       if (client->session != session.get()) return "a client stands on another connection's slot";
       if (registry_.Find(client->channel->id()) != client->channel) return "a client's channel is gone";
+      if (client->is_passed_over != client->passed_over_hook.is_linked()) {
+        return "a client was passed over, and its connection does not know it";
+      }
       if (client->exchange == nullptr) continue;
       ++busy;
       const auto& exchange = static_cast<const Exchange&>(*client->exchange);
@@ -399,6 +410,10 @@ std::string Relay::Check() const {
       }
       if (exchange.sender == client) held_bytes += exchange.held.size();
       if (exchange.attempt > limits_.attempts) return "a request was handed out too often";
+    }
+    const bool may_wait = session->unsent_bytes > limits_.send_queue_mark_bytes || session->on_their_way > 0;
+    if (!session->passed_over.empty() && !may_wait && !session->goes_on.is_set()) {
+      return "clients were passed over, and nothing will call them up";
     }
     if (busy != session->exchanges) return "a connection's exchanges are miscounted";
     for (const OwedWindow& owed : session->owed_windows) {

@@ -212,6 +212,7 @@ void Relay::OnCrossing(uint32_t from, const Crossing& crossing, std::span<uint8_
         if (crossings_.OnTaken(from, crossing.number)) WakeWaiting(from);
       } else if (session != nullptr) {
         session->on_their_way -= crossing.number;
+        exchanges_.GoOnLater(*session);
         if (session->is_observer) observers_.OnDrained(*session, now_);
       }
       return;

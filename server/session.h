@@ -40,8 +40,11 @@ struct Client : registry::Client {
 
   Session* const session;
   const uint16_t slot;
+  using Hook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+
   std::string takeover_key;
   Deadline wait_over{Deadline::Of::kClient, this};
+  Hook passed_over_hook;  // where it was passed over
 };
 
 // The clients of a connection by slot. Low slots, which every client library uses first, are an array; the others a
@@ -213,6 +216,13 @@ struct Session : SessionState {
   size_t unsent_bytes = 0;  // what the transport still holds from earlier turns; changed by SendQueues alone
   SendQueueHook send_queue_hook;
   boost::intrusive::list<OwedWindow, boost::intrusive::constant_time_size<false>> owed_windows;
+
+  // Clients that wait, and are given nothing before the send queue has drained or the turn is over.
+  boost::intrusive::list<Client, boost::intrusive::member_hook<Client, Client::Hook, &Client::passed_over_hook>,
+                         boost::intrusive::constant_time_size<false>>
+      passed_over;
+  size_t given_bytes = 0;  // of queued requests that its clients were handed in this turn
+  Deadline goes_on{Deadline::Of::kPassedOver, this};
 
   Deadline deadline{Deadline::Of::kSession, this};  // HELLO's, the next heartbeat, or the end of lingering
   size_t lingered_bytes = 0;

@@ -19,7 +19,7 @@ namespace relay::server {
 // One deadline, a member of what it is for. Unset on destruction. Thread-compatible.
 class Deadline {
  public:
-  enum class Of : uint8_t { kRelay, kSession, kClient, kExchange };
+  enum class Of : uint8_t { kRelay, kSession, kPassedOver, kClient, kExchange };
 
   Deadline(Of of, void* owner) : of_(of), owner_(owner) {}
 

@@ -115,6 +115,34 @@ TEST_F(ChannelTest, LineIsLongestWaitFirst) {
   EXPECT_EQ(channel_.first_in_line(), nullptr);
 }
 
+TEST_F(ChannelTest, WhoIsPassedOverWaitsOutsideTheLine) {
+  Client& a = AddWaiting();
+  Client& b = AddWaiting();
+  channel_.PassOver(a);
+  ExpectSound();
+  EXPECT_EQ(channel_.first_in_line(), &b);
+  channel_.PassOver(b);
+  EXPECT_EQ(channel_.line_count(), 0u);
+  channel_.Enqueue(Begin());  // nobody stands in the line
+  ExpectSound();
+  channel_.Assign(*channel_.oldest(), b);
+  EXPECT_EQ(b.operation, Operation::kReceiving);
+  EXPECT_FALSE(b.is_passed_over);
+  Client& c = AddWaiting();
+  channel_.LineUp(a);
+  ExpectSound();
+  for (Client* const expected : {&c, &a}) {
+    ASSERT_EQ(channel_.first_in_line(), expected);
+    channel_.StopWaiting(*expected);
+  }
+  channel_.PassOver(c);  // one that is idle
+  EXPECT_EQ(c.operation, Operation::kWaiting);
+  channel_.StopWaiting(c);
+  EXPECT_EQ(c.operation, Operation::kIdle);
+  EXPECT_FALSE(c.is_passed_over);
+  ExpectSound();
+}
+
 TEST_F(ChannelTest, WhoeverStopsWaitingLosesThePlaceAndNobodyElseDoes) {
   Client& a = AddWaiting();
   Client& b = AddWaiting();

@@ -68,6 +68,7 @@ TEST_F(CheckTest, AClientUnderAnotherIdOrChannel) {
 
 TEST_F(CheckTest, AClientWhoseOperationIsNotWhatItDoes) {
   EXPECT_EQ(CheckWith(idle_.operation, Operation::kWaiting), "a client waits outside the line, or stands in it idle");
+  EXPECT_EQ(CheckWith(idle_.is_passed_over, true), "a client was passed over and does not wait");
   EXPECT_EQ(CheckWith(idle_.operation, Operation::kSending), "a client's operation and exchange disagree");
   EXPECT_EQ(CheckWith(sender_.operation, Operation::kIdle), "a client's operation and exchange disagree");
   EXPECT_EQ(CheckWith<Exchange*>(receiver_.exchange, nullptr), "a client's operation and exchange disagree");

@@ -253,6 +253,57 @@ TEST_F(CoresWithWideWindows, WhatIsOnItsWayIsBoundedAndTheConnectionReadsOnBehin
   EXPECT_TRUE(give(chunk));
 }
 
+class CoresWithALowMark : public Cores {
+ protected:
+  CoresWithALowMark() : Cores(LowMark()) {}
+
+  static Limits LowMark() {
+    Limits limits;
+    limits.send_queue_mark_bytes = 40000;
+    return limits;
+  }
+};
+
+// A guest is owed what its home has not sent, and what its home has not taken yet.
+TEST_F(CoresWithALowMark, AGuestIsPassedOverForWhatWaitsAtHome) {
+  constexpr uint16_t kRequests = 3;
+  const ConnectionId sender = Open();
+  const ConnectionId receiver = Open();
+  std::string joins = JoinFrame(1, Id(2), ChannelOf(0));
+  std::string starts;
+  std::string receiver_joins = JoinFrame(1, Id(3), ChannelOf(0));
+  std::string receives;
+  for (uint16_t slot = 2; slot < 2 + kRequests; ++slot) {
+    joins += JoinFrame(slot, Id(10 + slot), ChannelOf(1));
+    starts += StartFrame(flag::kRequest | flag::kFin, slot, Id(100 + slot), {.body = std::string(30000, 'x')});
+    receiver_joins += JoinFrame(slot, Id(20 + slot), ChannelOf(1));
+    receives += ReceiveFrame(slot);
+  }
+  Give(0, sender, joins + starts);
+  Give(0, receiver, receiver_joins);
+  Settle();
+  Take(receiver);
+  Give(0, receiver, receives);
+  EndTurn(0);
+  Carry(0);
+  EXPECT_EQ(relay(1).metrics().assignments, 2u);  // more than the mark in one turn
+  EXPECT_EQ(relay(1).metrics().passed_over, 1u);
+  EndTurn(1);
+  relay(1).OnTime(now_ + absl::Milliseconds(1));
+  EXPECT_EQ(relay(1).metrics().assignments, 2u);
+  Carry(1);
+  relay(0).OnUnsent(receiver, 40001, now_);
+  EndTurn(0);
+  Carry(0);
+  EndTurn(1);
+  relay(1).OnTime(now_ + absl::Milliseconds(2));
+  EXPECT_EQ(relay(1).metrics().assignments, 2u);
+  relay(0).OnUnsent(receiver, 40000, now_);
+  Settle();
+  EXPECT_EQ(relay(1).metrics().assignments, 3u);
+  EXPECT_EQ(Take(receiver).size(), 3u);
+}
+
 class CoresThatAreObserved : public Cores {
  protected:
   static Limits Observed() {

@@ -74,7 +74,7 @@ std::vector<Flag> Flags() {
       {"max-unauthenticated", RELAY_FIELD(max_unauthenticated), "4294967295", 4294967295.0, {"0", "+1"}},
       {"hello-bytes", RELAY_FIELD(hello_bytes), "256", 256, {"255", "65KiB"}},
       {"hello-timeout", RELAY_TIME(hello_timeout), "1h30m", 5400, {"9ms", "10"}},
-      {"send-queue-bytes", RELAY_FIELD(send_queue_bytes), "64KiB", 65536, {"65535", "1025GiB"}},
+      {"send-queue-bytes", RELAY_FIELD(send_queue_bytes), "1536KiB", 1572864, {"65535", "1025GiB"}},
       {"send-queue-bytes-total", RELAY_FIELD(send_queue_bytes_total), "64KiB", 65536, {"65535"}},
       {"send-queue-mark-bytes", RELAY_FIELD(send_queue_mark_bytes), "1KiB", 1024, {"1023"}},
       {"control-frames-owed", RELAY_FIELD(control_frames_owed), "1", 1, {"0"}},
@@ -235,6 +235,19 @@ TEST(Options, AWindowMayNotOutgrowItsMost) {
   EXPECT_EQ(Parsed({"--initial-window-bytes=1MiB", "--max-window-bytes=1MiB"}).limits.max_window_bytes, kMiB);
   EXPECT_NE(Refusal({"--initial-window-bytes=1025KiB", "--max-window-bytes=1MiB"}).find("--max-window-bytes"),
             std::string::npos);
+}
+
+TEST(Options, ASendQueueHoldsWhatAPeerThatReadsIsOwedAtATime) {
+  const std::vector<std::string> others = {"--send-queue-mark-bytes=1KiB", "--initial-window-bytes=64KiB",
+                                           "--max-payload-bytes=64KiB"};
+  const auto with = [&](std::string send_queue) {
+    std::vector<std::string> all = others;
+    all.push_back("--send-queue-bytes=" + std::move(send_queue));
+    return all;
+  };
+  EXPECT_EQ(Parsed(with("193KiB")).limits.send_queue_bytes, 193 * kKiB);
+  EXPECT_NE(Refusal(with("197631")).find("--send-queue-bytes: 197631 is less than 197632"), std::string::npos);
+  EXPECT_NE(Refusal({"--send-queue-bytes=1572863"}).find("--send-queue-bytes"), std::string::npos);
 }
 
 TEST(Options, WhatIsUnknownIsRefused) {

@@ -28,6 +28,9 @@ struct Coverage {
   uint64_t sheds = 0;             // requests that were accepted and had to go for older ones
   uint64_t windows_withheld = 0;  // and told later
   uint64_t windows_owed = 0;      // told when the peer read again
+  uint64_t passed_over = 0;       // receivers
+  uint64_t went_on = 0;           // of them, with a request
+  uint64_t lined_up = 0;          // or at the end of the line
   uint64_t windows_dropped = 0;   // owed to a receiver that was lost to the request
   uint64_t early_windows = 0;     // of a response, handed on behind START
   uint64_t cut_together = 0;      // connections that did not read, and did not die alone

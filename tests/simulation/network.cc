@@ -307,6 +307,7 @@ void World::Settle(std::optional<TappedFrame> in, bool exact) {
       heartbeat_ends_ = relay_->metrics().count(End::kHeartbeat);
     }
     reference_->EndTurn(outputs);
+    if (relay_->metrics().passed_over > 0) tap_->OnPassedOver();
     if (!is_coarse_) tap_->Step(in, out, ended, exact);
     in.reset();
     relay_->EndTurn();

@@ -130,6 +130,7 @@ void Reference::OnUnsent(ConnectionId id, size_t bytes, absl::Time now) {
   if (reads && peer->wanted.has_value() && !peer->is_leaving) Mirror(*peer, proto::MirrorKind::kLost, 0, "", {});
   if (peer->is_live()) {
     SendOwedWindows(*peer);
+    for (auto& [core, share] : peer->shares) GoOn(*peer, share);
   } else if (peer->input_ended && bytes == 0) {
     Finish(*peer, peer->end, State::kGone);
   }

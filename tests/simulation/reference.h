@@ -23,6 +23,7 @@
 #include "proto/messages.h"
 #include "proto/mirror_block.h"
 #include "proto/uuid.h"
+#include "server/crossing.h"
 #include "server/ends.h"
 #include "server/limits.h"
 #include "server/metrics.h"
@@ -46,8 +47,8 @@ struct Output {
 class Reference {
  public:
   // Of a relay of several cores, whom is told that a connection ends may say last words to it that come too late.
-  Reference(const server::Limits& limits, const proto::Uuid& server_id, absl::Time start, bool has_many_cores)
-      : limits_(limits), server_id_(server_id), start_(start), has_many_cores_(has_many_cores), now_(start) {}
+  Reference(const server::Limits& limits, const proto::Uuid& server_id, absl::Time start, uint32_t cores)
+      : limits_(limits), server_id_(server_id), start_(start), cores_{0, cores}, now_(start) {}
   Reference(const Reference&) = delete;
   Reference& operator=(const Reference&) = delete;
 
@@ -183,6 +184,14 @@ class Reference {
     proto::Uuid client = {};
   };
 
+  // What each core has of its own of a connection: who was passed over, and what was given of queued requests in this
+  // turn.
+  struct Share {
+    std::list<Slot*> passed_over;  // the first to be passed over first
+    size_t given = 0;
+    Timer goes_on;
+  };
+
   struct Peer {
     ConnectionId id = 0;
     State state = State::kPreface;
@@ -196,6 +205,7 @@ class Reference {
     bool is_suspect = false;
     bool was_shut = false;
     std::map<uint16_t, Slot> slots;
+    std::map<uint32_t, Share> shares;  // by core
     std::vector<Expected> out;
     size_t unsent = 0;
     uint64_t unsent_since = 0;  // when its size last came to another number of bits
@@ -281,7 +291,16 @@ class Reference {
   void Shed(proto::Uuid channel);  // not that of a request, which may be shed
   void Assign(Request& request, Slot& receiver);
   void HandOut(Request& request, Slot& receiver);
-  void HandOutHeld(Slot& receiver);  // the oldest one that still has time, if any
+  // The oldest one that still has time, if any. Whether the receiver has it, or was passed over.
+  bool HandOutHeld(Slot& receiver);
+  Share& ShareOf(const Slot& slot) { return slot.peer->shares[cores_.OwnerOf(slot.channel)]; }
+  bool IsBehind(const Peer& peer, const Share& share) const {
+    return peer.unsent + share.given > limits_.send_queue_mark_bytes;
+  }
+  // Who has waited longest and can be given something, or null.
+  Slot* NextReceiver(const proto::Uuid& channel);
+  void PassOver(Slot& slot);
+  void GoOn(Peer& peer, Share& share);
   void TellWindow(Request& request, uint8_t direction);
   void SendOwedWindows(Peer& peer);
   uint32_t MillisecondsLeft(absl::Time until) const;
@@ -333,6 +352,7 @@ class Reference {
     Peer* peer = nullptr;
     Slot* slot = nullptr;
     Request* request = nullptr;
+    Share* share = nullptr;
   };
   Due NextDue();
 
@@ -344,7 +364,7 @@ class Reference {
   const server::Limits& limits_;
   const proto::Uuid server_id_;
   const absl::Time start_;
-  const bool has_many_cores_;
+  const server::Place cores_;  // of any one of them
   absl::Time now_;
   uint64_t tick_ = 0;
   uint64_t timers_set_ = 0;

@@ -170,6 +170,7 @@ Reference::Due Reference::NextDue() {
   consider({&drain_over_, nullptr, nullptr, nullptr});
   for (auto& [id, peer] : peers_) {
     consider({&peer.timer, &peer, nullptr, nullptr});
+    for (auto& [core, share] : peer.shares) consider({&share.goes_on, &peer, nullptr, nullptr, &share});
     for (auto& [number, slot] : peer.slots) consider({&slot.wait_over, nullptr, &slot, nullptr});
   }
   for (auto& [key, request] : requests_) consider({&request.over, nullptr, nullptr, &request});
@@ -182,7 +183,9 @@ void Reference::OnTime(absl::Time now) {
   for (Due due = NextDue(); due.timer != nullptr && due.timer->tick <= passed; due = NextDue()) {
     tick_ = std::max(tick_, due.timer->tick);
     due.timer->is_set = false;
-    if (due.request != nullptr) {
+    if (due.share != nullptr) {
+      GoOn(*due.peer, *due.share);
+    } else if (due.request != nullptr) {
       ResetBoth(*due.request, End::kDeadline);
     } else if (due.slot != nullptr) {
       WaitOver(*due.slot);

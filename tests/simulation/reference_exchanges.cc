@@ -68,13 +68,13 @@ End Reference::OnRequest(Peer& peer, Slot* slot, const Frame& frame) {
   Set(request.over, request.ends_at);
   slot->doing = Doing::kSending;
   slot->request = &request;
-  std::list<Slot*>& line = Line(slot->channel);
-  if (line.empty()) {
+  Slot* const receiver = NextReceiver(slot->channel);
+  if (receiver == nullptr) {
     request.held.push_back(BytesOf(frame));
     OnQueued(request);
     return End::kNone;
   }
-  Assign(request, *line.front());
+  Assign(request, *receiver);
   request.held.push_back(BytesOf(frame));
   HandOut(request, *request.receiver);
   request.held.clear();
@@ -95,7 +95,7 @@ End Reference::RefusalOf(const Peer& peer, const Slot* slot, const Frame& frame)
   if (block.start_bytes() > limits_.max_start_bytes) return End::kStartTooLarge;
   if (proto::StartCost(block.body().size()) > limits_.initial_window_bytes) return End::kWindowOverrun;
   if (frame.has(flag::kRequireReceiver) && !HasReceiver(slot->channel)) return End::kNoReceiver;
-  if (!Line(slot->channel).empty()) return End::kNone;
+  if (NextReceiver(slot->channel) != nullptr) return End::kNone;
   const std::vector<Request*> queue = Queue(slot->channel);
   uint64_t queued = frame.bytes().size();
   for (const Request* const request : queue) queued += request->held_bytes();
@@ -336,25 +336,56 @@ void Reference::BeginReceive(Peer& peer, Slot* slot, uint16_t number, std::optio
   slot->has_received = true;
   slot->doing = Doing::kWaiting;
   Line(slot->channel).push_back(slot);
-  if (wait_ms.has_value() && *wait_ms > 0) Set(slot->wait_over, now_ + absl::Milliseconds(*wait_ms));
   HandOutHeld(*slot);
-  if (slot->doing != Doing::kWaiting || wait_ms != 0) return;
+  if (slot->doing != Doing::kWaiting || !wait_ms.has_value()) return;
+  if (*wait_ms > 0) return Set(slot->wait_over, now_ + absl::Milliseconds(*wait_ms));
   peer.control_tokens -= kWhole;
   WaitOver(*slot);
 }
 
-void Reference::HandOutHeld(Slot& receiver) {
+bool Reference::HandOutHeld(Slot& receiver) {
   for (Request* const oldest : Queue(receiver.channel)) {
     if (oldest->ends_at <= now_) {
       ResetBoth(*oldest, End::kDeadline);
       continue;
     }
+    Share& share = ShareOf(receiver);
+    if (IsBehind(*receiver.peer, share)) {
+      PassOver(receiver);
+      return true;
+    }
     paces_[receiver.channel].Count(now_, 1);
     Assign(*oldest, receiver);
     HandOut(*oldest, receiver);
+    share.given += oldest->held_bytes();
     if (!MayMove(*oldest)) oldest->held.clear();
-    return;
+    return true;
   }
+  return false;
+}
+
+Reference::Slot* Reference::NextReceiver(const proto::Uuid& channel) {
+  std::list<Slot*>& line = Line(channel);
+  while (!line.empty() && IsBehind(*line.front()->peer, ShareOf(*line.front()))) PassOver(*line.front());
+  return line.empty() ? nullptr : line.front();
+}
+
+void Reference::PassOver(Slot& slot) {
+  ++metrics_.passed_over;
+  Line(slot.channel).remove(&slot);
+  Share& share = ShareOf(slot);
+  share.passed_over.push_back(&slot);
+  if (!share.goes_on.is_set && slot.peer->unsent <= limits_.send_queue_mark_bytes) Set(share.goes_on, now_);
+}
+
+void Reference::GoOn(Peer& peer, Share& share) {
+  while (!share.passed_over.empty() && !IsBehind(peer, share)) {
+    Slot& slot = *share.passed_over.front();
+    share.passed_over.pop_front();
+    Line(slot.channel).push_back(&slot);
+    ++(HandOutHeld(slot) ? coverage_.went_on : coverage_.lined_up);
+  }
+  if (!share.passed_over.empty() && peer.unsent <= limits_.send_queue_mark_bytes) Set(share.goes_on, now_);
 }
 
 void Reference::WaitOver(Slot& slot) {
@@ -367,6 +398,7 @@ void Reference::StopWaiting(Slot& slot) {
   slot.wait_over.is_set = false;
   slot.doing = Doing::kNothing;
   Line(slot.channel).remove(&slot);
+  ShareOf(slot).passed_over.remove(&slot);
 }
 
 }  // namespace relay::simulation

@@ -315,7 +315,7 @@ void Tap::OnAssigned(const TappedFrame& out, bool exact) {
     return;
   }
   if (exact) {
-    if (waiting != line.begin()) Broken("a receiver that has waited longer was passed over", out);
+    if (knows_lines_ && waiting != line.begin()) Broken("a receiver that has waited longer was passed over", out);
     for (const auto& [key, other] : requests_) {
       const proto::Uuid& other_id = key.second;
       if (key.first != channel->second || other.receiver != kNowhere || key.second == out.frame.id()) continue;

@@ -43,6 +43,8 @@ class Tap {
   void OnInputEnd(ConnectionId connection);
   // The relay drains: nobody waits any more, nothing begins.
   void OnDrain();
+  // A receiver whose connection was owed too much was passed over: from now on its place in the line is not known here.
+  void OnPassedOver() { knows_lines_ = false; }
 
   // The first thing that was wrong, in words.
   const std::string& broken() const { return broken_; }
@@ -100,6 +102,7 @@ class Tap {
   // Of the step under way.
   std::optional<TappedFrame> in_;
   bool is_exact_ = false;
+  bool knows_lines_ = true;
   std::optional<Place> will_wait_;
   std::optional<std::pair<Key, Request>> will_begin_;
   std::vector<Place> left_;

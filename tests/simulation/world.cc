@@ -21,7 +21,7 @@ World::World(uint64_t seed, const Options& options)
   DrawLimits();
   const proto::Uuid server_id = random_.Id();
   relay_ = std::make_unique<Cores>(limits_, server_id, now_, options_.cores, seed_);
-  reference_ = std::make_unique<Reference>(limits_, server_id, now_, options_.cores > 1);
+  reference_ = std::make_unique<Reference>(limits_, server_id, now_, options_.cores);
   tap_ = std::make_unique<Tap>(limits_.initial_window_bytes, now_);
   DrawLinks();
 }
@@ -197,6 +197,7 @@ Coverage World::coverage() const {
   coverage.accepted = metrics.requests_accepted;
   coverage.assignments = metrics.assignments;
   coverage.redeliveries = metrics.redeliveries;
+  coverage.passed_over = metrics.passed_over;
   coverage.extensions = metrics.extensions;
   coverage.mirrors = metrics.frames_mirrored;
   coverage.mirrors_lost = metrics.mirrors_lost;
