@@ -196,8 +196,6 @@ class Protocol {
   Slot* Find(uint16_t slot);
   Slot* FindLive(uint16_t slot, const proto::Uuid& id);
   static bool MayGoOn(const Slot& slot) { return slot.state == State::kServing && !slot.is_withdrawing; }
-  // Or may have: what was under way to a slot that waited may follow GOAWAY.
-  bool WaitedUntilGoaway(const Slot& slot) const { return has_goaway_ && slot.state == State::kIdle; }
   void BeginExchange(Slot& slot, State state, const proto::Uuid& id);
   void EndExchange(Slot& slot, bool goes_on);
   size_t AppendStart(Slot& slot, uint16_t number, uint8_t flags, std::string_view head, const RequestStart* request,
@@ -223,7 +221,6 @@ class Protocol {
   Event event_;  // kept for what its messages would take each time
   Limits limits_;
   bool is_welcome_ = false;
-  bool has_goaway_ = false;
   bool has_failed_ = false;
   uint64_t late_frames_ = 0;
   uint64_t unknown_frames_ = 0;

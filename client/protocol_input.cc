@@ -97,7 +97,6 @@ void Protocol::OnFrame(Frame frame, Event& event) {
       for (Slot& slot : slots_) {
         if (slot.state == State::kWaiting && !slot.is_withdrawing) slot.state = State::kIdle;
       }
-      has_goaway_ = true;
       event.kind = Event::Kind::kGoaway;
       event.status = FromWire(status);
       return;
@@ -154,7 +153,7 @@ void Protocol::OnReceive(const Frame& frame, Event& event) {
   v1::Receive receive;
   if (!proto::ParseMessage(frame.payload_text(), receive)) return Fault("RECEIVE does not parse", event);
   Slot* slot = Find(frame.slot());
-  if (slot == nullptr || (receive.withdraw() ? !slot->is_withdrawing : WaitedUntilGoaway(*slot))) {
+  if (slot == nullptr || (receive.withdraw() && !slot->is_withdrawing)) {
     ++late_frames_;
     return;
   }
@@ -178,11 +177,6 @@ void Protocol::OnStart(const Frame& frame, Event& event) {
   Slot* slot = Find(frame.slot());
   const bool is_request = frame.has(flag::kRequest);
   if (slot == nullptr || (!is_request && !IsLive(frame.slot(), frame.id()))) {
-    ++late_frames_;
-    return;
-  }
-  if (is_request && WaitedUntilGoaway(*slot)) {
-    AppendReset(frame.slot(), frame.id(), UnavailableError("the receiver waits no more"), true);
     ++late_frames_;
     return;
   }

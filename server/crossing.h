@@ -53,6 +53,7 @@ struct Crossing {
     kFreed,    // the slot has no client any more
     kHeld,     // the slot has one
     kPong,     // number: of the kPing; behind all that was said before it
+    kDrains,   // nothing new is handed to it from here on
     kIdle,     // drains or leaves, and nothing runs any more
     kRefused,  // the connection is to end so. bytes: words
     // Between the two cores.

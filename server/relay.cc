@@ -311,9 +311,9 @@ void Relay::Drain(absl::Time now) {
     }
     for (Client* const client : session->slots.All()) exchanges_.Drain(*client);
     if (session->guest == nullptr) {
-      SendGoaway(*session, End::kStopping);
+      TellDrain(*session);
     } else {
-      effects_.Touch(*session);
+      TellHomeDrain(*session);
     }
   }
 }

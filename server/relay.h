@@ -169,6 +169,8 @@ class Relay {
   void JoinElsewhere(Session& session, proto::Frame frame, uint32_t owner, const proto::Uuid& client,
                      const proto::Uuid& channel);
   void OpenGuest(Session& home, uint32_t core);
+  // Says GOAWAY as soon as no core hands anything new to the connection.
+  void TellDrain(Session& home);
   void CloseGuests(Session& home, End end);
   // Says something to all guests of the session.
   void TellGuests(const Session& home, const Crossing& crossing);
@@ -183,6 +185,7 @@ class Relay {
   void FreeSlot(Session& home, uint32_t from, uint16_t slot);
   // What a guest was written, and its end, at the end of the turn.
   void TellHome(Session& guest);
+  void TellHomeDrain(Session& guest);
   void SetUnsent(Session& session, size_t bytes);
   size_t slots_of(const Session& session) const;
   void RefuseJoin(Session& session, uint16_t slot, const proto::Uuid& client, End refusal);

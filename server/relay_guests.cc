@@ -160,6 +160,15 @@ void Relay::FreeSlot(Session& home, uint32_t from, uint16_t slot) {
   WakeWaiting(from);
 }
 
+void Relay::TellDrain(Session& home) {
+  if (!is_draining_) return;
+  if (home.elsewhere != nullptr) {
+    const auto still_begins = [](const Elsewhere::Guest& guest) { return guest.is_open && !guest.drains; };
+    if (std::any_of(home.elsewhere->guests.begin(), home.elsewhere->guests.end(), still_begins)) return;
+  }
+  if (!std::exchange(home.is_told_to_go, true)) SendGoaway(home, End::kStopping);
+}
+
 size_t Relay::slots_of(const Session& session) const {
   return session.slots.size() + (session.elsewhere == nullptr ? 0 : session.elsewhere->slots.size());
 }
@@ -220,6 +229,7 @@ void Relay::OnCrossing(uint32_t from, const Crossing& crossing, std::span<uint8_
     case Kind::kFreed:
     case Kind::kHeld:
     case Kind::kPong:
+    case Kind::kDrains:
     case Kind::kIdle:
     case Kind::kRefused:
       if (session != nullptr && session->is_live()) OnToldToHome(from, *session, crossing, bytes);
@@ -245,6 +255,9 @@ void Relay::OnToldToHome(uint32_t from, Session& home, const Crossing& crossing,
       return Refuse(home, End::kSlotBound);
     case Kind::kPong:
       return OnPong(home, crossing.number);
+    case Kind::kDrains:
+      guest.drains = true;
+      return TellDrain(home);
     case Kind::kIdle:
       --home.elsewhere->busy_guests;
       return effects_.Touch(home);
@@ -270,7 +283,7 @@ void Relay::OnGuestOpened(uint32_t home, const Crossing& crossing, std::string p
   sessions_.emplace(guest.id, std::move(owned));
   ++guests_;
   if (guest.is_observer && !observers_.Add(guest)) Refuse(guest, End::kMaxObservers);
-  if (is_draining_) effects_.Touch(guest);
+  if (is_draining_) TellHomeDrain(guest);
 }
 
 void Relay::OnGuestFrames(uint32_t from, Session* guest, std::span<uint8_t> frames) {
@@ -304,6 +317,12 @@ void Relay::TellHome(Session& guest) {
   --guests_;
 }
 
+void Relay::TellHomeDrain(Session& guest) {
+  TellHome(guest);  // GOAWAY is behind it
+  crossings_.Say(guest.home, {.kind = Kind::kDrains, .connection = guest.id});
+  effects_.Touch(guest);
+}
+
 void Relay::OnMoved(ConnectionId id, std::string peer, const SessionState& state) {
   auto owned = std::make_unique<Session>(id, std::move(peer), place_.core);
   Session& session = *owned;
@@ -311,7 +330,7 @@ void Relay::OnMoved(ConnectionId id, std::string peer, const SessionState& state
   session.state = State::kOpen;
   sessions_.emplace(id, std::move(owned));
   wheel_.Set(session.deadline, session.due_at);
-  if (is_draining_) SendGoaway(session, End::kStopping);
+  if (is_draining_) TellDrain(session);
 }
 
 // ---- Counted together ----------------------------------------------------------------------------------------------

@@ -135,6 +135,7 @@ struct Elsewhere {
   };
   struct Guest {
     bool is_open = false;
+    bool drains = false;
     size_t untold_bytes = 0;  // that it has written, and does not know to be taken
   };
 
@@ -200,6 +201,7 @@ struct Session : SessionState {
   End end = End::kNone;           // set from kLingering on
   bool is_leaving = false;        // said GOAWAY: nothing new
   bool input_ended = false;       // after GOAWAY
+  bool is_told_to_go = false;     // was sent GOAWAY for a drain
   bool is_idle_at_drain = false;  // the server drains and nothing runs here any more
   bool is_suspect = false;        // was silent too long when last judged; a poll has to come in between
   bool is_observer = false;       // is shown what others say, and has no clients

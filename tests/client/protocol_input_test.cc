@@ -68,23 +68,6 @@ TEST_F(ProtocolTest, UnreadableHeadOfARequestIsResetAndTheSlotIsIdle) {
   EXPECT_TRUE(protocol_.Receive(slot, std::nullopt));
 }
 
-TEST_F(ProtocolTest, WhatWasUnderWayAtGoawayIsGivenBack) {
-  Welcome();
-  const uint16_t slot = Joined(1);
-  EXPECT_TRUE(protocol_.Receive(slot, std::nullopt));
-  EXPECT_EQ(Hear(Message(FrameType::kGoaway, 0, proto::kNilUuid, v1::Status())).kind, Kind::kGoaway);
-  Output();
-  EXPECT_EQ(Hear(Receive(slot, false)).kind, Kind::kNone);
-  EXPECT_EQ(Hear(Start(flag::kRequest, slot, Id(5), "late")).kind, Kind::kNone);
-  auto frames = Frames();
-  ASSERT_EQ(frames.size(), 1u);
-  v1::Reset reset;
-  EXPECT_EQ(View(frames[0]).type(), FrameType::kReset);
-  EXPECT_TRUE(proto::ParseMessage(View(frames[0]).payload_text(), reset));
-  EXPECT_TRUE(reset.requeue());
-  EXPECT_EQ(Hear(Frame(FrameType::kChunk, flag::kRequest, slot, Id(5), "later")).kind, Kind::kNone);
-}
-
 TEST_F(ProtocolTest, RequestWhoseResponseCannotBeReadMayHaveRun) {
   std::string unreadable(proto::kStartBlockBytes, '\0');
   unreadable[27] = 1;

@@ -107,7 +107,6 @@ Kind ClientModel::ExpectReceive(Frame frame) {
   const Slot& slot = slots_[frame.slot()];
   if (slot.state == State::kFree || slot.state == State::kLeaving) return Kind::kNone;
   if (Parsed<v1::Receive>(frame).withdraw()) return slot.is_withdrawing ? Kind::kWithdrawn : Kind::kNone;
-  if (slot.state == State::kIdle && has_heard_goaway_) return Kind::kNone;
   return slot.state == State::kWaiting ? Kind::kNothingCame : Kind::kFault;
 }
 
@@ -118,10 +117,6 @@ Kind ClientModel::ExpectStart(Frame frame) {
   if (slot.state == State::kFree || slot.state == State::kLeaving) return Kind::kNone;
   const bool is_request = frame.has(flag::kRequest);
   if (!is_request && !(slot.is_live() && slot.id == frame.id())) return Kind::kNone;
-  if (is_request && slot.state == State::kIdle && has_heard_goaway_) {
-    to_give_back_.emplace_back(frame.slot(), frame.id());
-    return Kind::kNone;
-  }
   if (is_request ? slot.state != State::kWaiting : slot.state != State::kSending || slot.in.is_open) {
     return Kind::kFault;
   }
@@ -192,7 +187,6 @@ void ClientModel::OnEvent(const Event& event, Frame frame) {
       return;
     }
     case Kind::kGoaway:
-      has_heard_goaway_ = true;
       for (auto& [number, each] : slots_) {
         if (each.state == State::kWaiting && !each.is_withdrawing) each.state = State::kIdle;
       }
@@ -281,7 +275,6 @@ void ClientModel::OnOutput(std::string_view bytes, const Event& event) {
     rest = rest.subspan(frame.bytes().size());
   }
   Require(rest.empty(), "what is written are whole frames within max_payload_bytes");
-  Require(to_give_back_.empty(), "a request behind GOAWAY is given back");
   if (event.kind == Kind::kDiscarded) Require(was_discarded, "a request that cannot be read is reset");
   if (event.kind == Kind::kFault) Require(has_said_last_words_, "a fault is answered with GOAWAY");
 }
@@ -345,11 +338,6 @@ void ClientModel::OnWritten(Frame frame, const Event& event, bool& was_discarded
     }
     case FrameType::kReset: {
       Require(Parses<v1::Reset>(frame), "RESET holds its message");
-      if (!to_give_back_.empty() && to_give_back_.front() == std::pair(frame.slot(), frame.id())) {
-        Require(Parsed<v1::Reset>(frame).requeue(), "what is given back may go to another receiver");
-        to_give_back_.pop_front();
-        return;
-      }
       const bool is_discard = (event.kind == Kind::kDiscarded || event.kind == Kind::kReset) &&
                               frame.slot() == event.slot && frame.id() == event.id && !was_discarded;
       Require(is_discard || is_of_exchange, "RESET is of an exchange that lives");

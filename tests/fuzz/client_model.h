@@ -12,7 +12,6 @@
 #include <map>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "client/protocol.h"
 #include "proto/frame.h"
@@ -86,14 +85,12 @@ class ClientModel {
 
   client::Limits limits_;
   bool is_welcome_ = false;
-  bool has_heard_goaway_ = false;
   bool has_failed_ = false;
   bool has_said_hello_ = false;
   bool has_said_last_words_ = false;
   uint64_t body_bytes_ = 0;
   std::map<uint16_t, Slot> slots_;
-  std::deque<std::string> pings_;                              // not answered yet
-  std::deque<std::pair<uint16_t, proto::Uuid>> to_give_back_;  // requests behind GOAWAY, not reset yet
+  std::deque<std::string> pings_;  // not answered yet
 };
 
 }  // namespace relay::fuzz

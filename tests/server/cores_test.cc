@@ -211,6 +211,35 @@ TEST_F(Cores, AStopOfOneCoreIsToldAsOneToThoseOfAnother) {
   EXPECT_EQ(Take(sender).at(0).end(), "stopping");
 }
 
+class CoresThatDrain : public Cores, public testing::WithParamInterface<uint32_t> {};
+INSTANTIATE_TEST_SUITE_P(First, CoresThatDrain, testing::Values(0u, 1u));
+
+// Behind GOAWAY nothing new comes, whichever core drains first.
+TEST_P(CoresThatDrain, SayGoawayWhenTheLastOneDoes) {
+  const uint32_t first = GetParam();
+  const ConnectionId receiver = Open();  // at home on the first core, with a client on the second
+  Give(0, receiver, JoinFrame(1, Id(2), ChannelOf(0)) + JoinFrame(2, Id(3), ChannelOf(1)) + ReceiveFrame(2));
+  const ConnectionId sender = Open();
+  Give(0, sender, JoinFrame(1, Id(4), ChannelOf(0)) + JoinFrame(2, Id(5), ChannelOf(1)));
+  Settle();
+  Take(receiver);
+  relay(first).Drain(now_);
+  Settle();
+  EXPECT_TRUE(Take(receiver).empty());
+  Give(0, sender, StartFrame(flag::kRequest, 2, Id(9)));
+  EndTurn(0);
+  Carry(0);
+  relay(1 - first).Drain(now_);
+  Settle();
+  std::vector<FrameType> came;
+  for (const Seen& seen : Take(receiver)) came.push_back(seen.type);
+  if (first == 0) {
+    EXPECT_EQ(came, (std::vector<FrameType>{FrameType::kStart, FrameType::kGoaway}));
+  } else {
+    EXPECT_EQ(came, std::vector<FrameType>{FrameType::kGoaway});
+  }
+}
+
 class CoresWithWideWindows : public Cores {
  protected:
   static Limits Wide() {
