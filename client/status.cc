@@ -47,6 +47,7 @@ Status& Status::set_retry_after(std::chrono::milliseconds retry_after) {
 
 std::string Status::ToString() const {
   std::string text(NameOf(code()));
+  if (!end().empty()) text.append(" ").append(end());
   if (!message().empty()) text.append(": ").append(message());
   return text;
 }

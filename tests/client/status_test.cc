@@ -11,10 +11,13 @@
 namespace relay {
 namespace {
 
-TEST(Status, PrintsCodeAndMessage) {
+TEST(Status, PrintsCodeAndEndAndMessage) {
   std::ostringstream out;
-  out << UnavailableError("connect tcp://h:1: connection refused") << "; " << OkStatus();
-  EXPECT_EQ(out.str(), "UNAVAILABLE: connect tcp://h:1: connection refused; OK");
+  Status named = UnavailableError("nobody receives");
+  named.set_end("no_receiver");
+  out << UnavailableError("connect tcp://h:1: connection refused") << "; " << OkStatus() << "; " << named;
+  EXPECT_EQ(out.str(),
+            "UNAVAILABLE: connect tcp://h:1: connection refused; OK; UNAVAILABLE no_receiver: nobody receives");
 }
 
 TEST(Status, OkHasNoMessage) { EXPECT_EQ(Status(StatusCode::kOk, "dropped"), OkStatus()); }

@@ -328,7 +328,7 @@ class Others(RelayTest):
         self.assertEqual(worker.wait(), -signal.SIGKILL)
         got = sender.result()
         self.assertEqual(got.code, UNAVAILABLE)
-        self.assertRegex(got.err, r"UNAVAILABLE: .* \(it may have been worked on\)\n$")
+        self.assertRegex(got.err, r"UNAVAILABLE receiver_lost: .* \(it may have been worked on\)\n$")
 
     def test_a_worker_outlives_its_server(self):
         self.server = f"unix:{self.path('relay.sock')}"

@@ -113,7 +113,7 @@ class Options(RelayTest):
             time.sleep(0.01)
         got = self.send("full", body=b"x")
         self.assertEqual(got.code, RESOURCE_EXHAUSTED)
-        self.assertRegex(got.err, r"^relay send: RESOURCE_EXHAUSTED: .*; try again in [1-9]\d* ms\n$")
+        self.assertRegex(got.err, r"^relay send: RESOURCE_EXHAUSTED queue_count: .*; try again in [1-9]\d* ms\n$")
 
     def test_require_receiver_finds_one_that_works(self):
         self.worker("echo", "--echo")

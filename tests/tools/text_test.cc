@@ -64,6 +64,7 @@ TEST(FormatDuration, KeepsToNineCharacters) {
 TEST(Pad, AddsSpacesAndCutsNothing) {
   EXPECT_EQ(PadLeft("ab", 4), "  ab");
   EXPECT_EQ(PadRight("ab", 4), "ab  ");
+  EXPECT_EQ(PadRight("\u00fc\u4e00", 4), "\u00fc\u4e00  ");
   EXPECT_EQ(PadLeft("abcdef", 4), "abcdef");
   EXPECT_EQ(PadRight("abcdef", 4), "abcdef");
 }

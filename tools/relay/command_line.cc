@@ -29,7 +29,8 @@ int UsageError(std::string_view command, std::string_view words) {
 CLI::Option* AddDuration(CLI::App& app, const std::string& name, std::optional<std::chrono::milliseconds>& value) {
   return app.add_option_function<std::string>(name, [&value](const std::string& text) { value = ParseDuration(text); })
       ->check([](const std::string& text) {
-        return ParseDuration(text).has_value() ? "" : "'" + text + "' is no time: a number and ms, s, m or h";
+        return ParseDuration(text).has_value() ? ""
+                                               : "'" + text + "' is no time up to 1193h: a number and ms, s, m or h";
       });
 }
 

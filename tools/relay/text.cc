@@ -1,5 +1,6 @@
 #include "tools/relay/text.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
@@ -22,6 +23,13 @@ std::string Format(const char* format, Args... args) {
   std::array<char, 64> text;
   std::snprintf(text.data(), text.size(), format, args...);
   return text.data();
+}
+
+// A character each but for the bytes that only go on with one.
+size_t MissingColumns(std::string_view text, size_t width) {
+  const auto begins = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; };
+  const auto columns = static_cast<size_t>(std::count_if(text.begin(), text.end(), begins));
+  return columns < width ? width - columns : 0;
 }
 
 }  // namespace
@@ -66,11 +74,11 @@ std::string FormatDuration(std::chrono::nanoseconds duration) {
 }
 
 std::string PadLeft(std::string_view text, size_t width) {
-  return std::string(text.size() < width ? width - text.size() : 0, ' ').append(text);
+  return std::string(MissingColumns(text, width), ' ').append(text);
 }
 
 std::string PadRight(std::string_view text, size_t width) {
-  return std::string(text).append(text.size() < width ? width - text.size() : 0, ' ');
+  return std::string(text).append(MissingColumns(text, width), ' ');
 }
 
 bool TurnsText(std::string_view character) {

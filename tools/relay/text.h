@@ -22,7 +22,7 @@ std::string FormatBytes(uint64_t bytes);
 // "0.8 ms", "12.3 s", "1:02:03": at most 9 characters.
 std::string FormatDuration(std::chrono::nanoseconds duration);
 
-// `text` with spaces up to `width`; longer text stays as it is.
+// `text`, which is UTF-8, with spaces up to `width` characters; longer text stays as it is.
 std::string PadLeft(std::string_view text, size_t width);
 std::string PadRight(std::string_view text, size_t width);
 

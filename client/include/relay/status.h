@@ -76,7 +76,8 @@ class [[nodiscard]] Status {
   Status& set_may_have_run(bool may_have_run);
   Status& set_retry_after(std::chrono::milliseconds retry_after);
 
-  // "OK", or "UNAVAILABLE: connect tcp://127.0.0.1:1: connection refused".
+  // "OK", "UNAVAILABLE: connect tcp://127.0.0.1:1: connection refused", or "UNAVAILABLE no_receiver: ..." where the end
+  // has a name.
   std::string ToString() const;
 
   // Same code, message, end, may_have_run and retry_after.

@@ -283,12 +283,28 @@ void AddExchanges(std::vector<Flood>& floods) {
            },
        .flags = {"--queue-count", "100", "--control-frame-burst", "4096", "--control-frames-per-second", "64"},
        .least_ended = 2});
-  // Slot 1 sends, slot 2 answers with as much as slot 1 lets it, on the one connection that does not read.
-  const std::string body(kMaxPayloadBytes - kStartBlockBytes, 'x');
-  floods.push_back({.name = "a sender that never reads its response",
+  // Odd slots send, even ones answer with as much as these let them, on the one connection that does not read.
+  constexpr uint16_t kAnswers = 3;
+  const auto id_of = [](uint16_t slot) { return MakeId(kKind + 3, slot); };
+  std::string answers;
+  for (uint16_t slot = 1; slot < 2 * kAnswers; slot += 2) {
+    answers +=
+        Frame(kChunk, kResponse, static_cast<uint16_t>(slot + 1), id_of(slot), std::string(kMaxPayloadBytes, 'x'));
+  }
+  floods.push_back({.name = "a sender that never reads its responses",
                     .ends = {"send_queue"},
-                    .opening = Joining(2),
-                    .block = Receive(2) + Request(1, kRequestId, kFin) + Response(2, kRequestId, kFin, body),
+                    .opening =
+                        [id_of](uint64_t connection) {
+                          std::string frames = Joined(connection, 2 * kAnswers, MakeId(kKind + 2, connection));
+                          for (uint16_t slot = 1; slot < 2 * kAnswers; slot += 2) {
+                            const auto other = static_cast<uint16_t>(slot + 1);
+                            frames += Receive(other) + Request(slot, id_of(slot), kFin) +
+                                      Window(slot, id_of(slot), kResponse, kMaxWindowBytes) +
+                                      Response(other, id_of(slot), 0);
+                          }
+                          return frames;
+                        },
+                    .block = answers,
                     .reads = false});
 }
 

@@ -17,6 +17,7 @@ inline constexpr size_t kHeaderBytes = 24;
 inline constexpr size_t kStartBlockBytes = 40;
 inline constexpr size_t kInitialWindowBytes = size_t{256} * 1024;  // relayd's defaults
 inline constexpr size_t kMaxPayloadBytes = size_t{128} * 1024;
+inline constexpr size_t kMaxWindowBytes = size_t{16} * 1024 * 1024;
 
 enum Type : uint8_t {
   kHello = 1,
