@@ -1,5 +1,6 @@
 // The ends of exchanges, each told to whoever is left to hear it.
 
+#include <algorithm>
 #include <utility>
 
 #include "proto/messages.h"
@@ -59,6 +60,9 @@ void Exchanges::LoseReceiver(Exchange& exchange, End end, v1::Status status, boo
 }
 
 void Exchanges::HandOutGivenBack() {
+  // Who is given much on one channel is passed over on the next, so their order is to depend on nothing else.
+  std::sort(given_back_to_.begin(), given_back_to_.end(),
+            [](const registry::Channel* a, const registry::Channel* b) { return a->id() < b->id(); });
   for (registry::Channel* const channel : given_back_to_) {
     while (channel->first_in_line() != nullptr) {
       Exchange* const oldest = OldestInTime(*channel);
