@@ -301,6 +301,7 @@ class Reference {
   Slot* NextReceiver(const proto::Uuid& channel);
   void PassOver(Slot& slot);
   void GoOn(Peer& peer, Share& share);
+  void GoOnLater(const Peer& peer, Share& share);
   void TellWindow(Request& request, uint8_t direction);
   void SendOwedWindows(Peer& peer);
   uint32_t MillisecondsLeft(absl::Time until) const;

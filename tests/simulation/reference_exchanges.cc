@@ -375,7 +375,12 @@ void Reference::PassOver(Slot& slot) {
   Line(slot.channel).remove(&slot);
   Share& share = ShareOf(slot);
   share.passed_over.push_back(&slot);
-  if (!share.goes_on.is_set && slot.peer->unsent <= limits_.send_queue_mark_bytes) Set(share.goes_on, now_);
+  GoOnLater(*slot.peer, share);
+}
+
+void Reference::GoOnLater(const Peer& peer, Share& share) {
+  const bool has_drained = peer.unsent <= limits_.send_queue_mark_bytes;
+  if (has_drained && !share.passed_over.empty() && !share.goes_on.is_set) Set(share.goes_on, now_);
 }
 
 void Reference::GoOn(Peer& peer, Share& share) {
@@ -385,7 +390,7 @@ void Reference::GoOn(Peer& peer, Share& share) {
     Line(slot.channel).push_back(&slot);
     ++(HandOutHeld(slot) ? coverage_.went_on : coverage_.lined_up);
   }
-  if (!share.passed_over.empty() && peer.unsent <= limits_.send_queue_mark_bytes) Set(share.goes_on, now_);
+  GoOnLater(peer, share);
 }
 
 void Reference::WaitOver(Slot& slot) {
