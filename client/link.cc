@@ -16,6 +16,16 @@ absl::Duration ToAbsl(std::chrono::milliseconds duration) { return absl::Millise
 
 }  // namespace
 
+Link::Transport::Transport(Link& its_link, std::unique_ptr<net::Stream> its_stream)
+    : link(its_link),
+      url(net::ToString(its_link.addresses_[its_link.address_])),
+      stream(std::move(its_stream)),
+      session(its_link.options_.agent, its_link.loop_->Now()) {}
+
+void Link::Transport::SayGoaway() {
+  if (!std::exchange(said_goaway, true)) session.protocol.Goaway(OkStatus());
+}
+
 Link::Command::~Command() {
   if (kind == Kind::kSubmit && operation != nullptr) {
     operation->End(FailedPreconditionError("the connection was closed"));
@@ -116,7 +126,8 @@ void Link::Run() {
   loop_->Run();
   own_commands_.clear();
   connector_.reset();
-  stream_.reset();
+  transport_.reset();
+  departing_.clear();
   more_.reset();
   timer_.reset();
   loop_.reset();
@@ -162,7 +173,7 @@ void Link::CarryOut() {
 void Link::Report(const Status& first_result) {
   net::MutexLock lock(mutex_);
   if (!first_result_.has_value()) first_result_ = first_result;
-  if (first_result.ok()) url_ = net::ToString(addresses_[address_]);
+  if (first_result.ok()) url_ = transport_->url;
   changed_.NotifyAll();
 }
 
@@ -181,24 +192,21 @@ void Link::Attempt() {
 void Link::OnConnected(net::Connector::Result result) {
   connector_.reset();
   if (!result.ok()) return OnAttemptFailed(FromAbsl(result.status()));
-  stream_ = *std::move(result);
-  protocol_ = std::make_unique<Protocol>(options_.agent, loop_->Now());
-  goaway_.reset();
-  said_goaway_ = false;
-  stream_->SetHandler(this);
-  stream_->StartReading();
+  transport_ = std::make_unique<Transport>(*this, *std::move(result));
+  transport_->stream->SetHandler(transport_.get());
+  transport_->stream->StartReading();
 }
 
 void Link::OnAttemptFailed(const Status& why) {
   connector_.reset();
-  DropStream();
+  transport_.reset();
   if (++address_ < addresses_.size()) return Attempt();
   if (!was_up_) {
     Report(why);
     return EndLoop();
   }
   ++failed_rounds_;
-  roster_.OnLost(why, 0, loop_->Now());
+  roster_.OnNotConnected(why);
   Rest();
 }
 
@@ -213,25 +221,34 @@ void Link::OnWelcome() {
   failed_rounds_ = 0;
   is_up_ = true;
   Report(OkStatus());
-  roster_.OnConnected(protocol_.get(), loop_->Now());
+  roster_.OnConnected(transport_->session, loop_->Now());
   if (std::exchange(was_up_, true) && options_.on_change) options_.on_change(OkStatus());
 }
 
-void Link::OnLost(const Status& why) {
+void Link::OnGoaway() {
+  // So a server that does not close what it has left is owed one connection, not one for each that it leaves.
+  std::erase_if(departing_, [](const auto& other) { return other->said_goaway && other->is_all_sent(); });
+  const Transport& leaving = *departing_.emplace_back(std::move(transport_));
   is_up_ = false;
-  const uint64_t sent_bytes = protocol_->taken_bytes() - stream_->unsent_bytes();
-  DropStream();
-  Status status =
-      UnavailableError("the connection to " + net::ToString(addresses_[address_]) + " was lost: " + why.message());
-  status.set_end(kConnectionLost);
-  roster_.OnLost(status, sent_bytes, loop_->Now());
+  roster_.OnGoaway(departing_.back()->session, loop_->Now());
   Rest();
-  if (options_.on_change) options_.on_change(status);
+  if (!options_.on_change) return;
+  std::string words = leaving.url + " takes no new operations";
+  if (!leaving.goaway->message().empty()) words += ": " + leaving.goaway->message();
+  options_.on_change(UnavailableError(words));
 }
 
-void Link::DropStream() {
-  stream_.reset();
-  protocol_.reset();
+void Link::OnLost(std::unique_ptr<Transport> lost, const Status& why) {
+  const bool was_leaving = state_ != State::kUp || transport_ != nullptr;
+  if (!was_leaving) is_up_ = false;
+  const uint64_t sent_bytes = lost->session.protocol.taken_bytes() - lost->stream->unsent_bytes();
+  Status status = UnavailableError("the connection to " + lost->url + " was lost: " + why.message());
+  status.set_end(kConnectionLost);
+  roster_.OnLost(lost->session, status, sent_bytes, loop_->Now());
+  if (state_ == State::kClosing && departing_.empty()) EndLoop();
+  if (was_leaving) return;
+  Rest();
+  if (options_.on_change) options_.on_change(status);
 }
 
 void Link::BeginClose() {
@@ -239,8 +256,10 @@ void Link::BeginClose() {
   const bool was_up = std::exchange(state_, State::kClosing) == State::kUp;
   is_up_ = false;
   roster_.Close(CancelledError("the connection was closed"));
-  if (!was_up) return EndLoop();
-  protocol_->Goaway(OkStatus());
+  connector_.reset();
+  if (was_up) departing_.push_back(std::move(transport_));
+  if (departing_.empty()) return EndLoop();
+  for (const auto& transport : departing_) transport->SayGoaway();
   state_over_ = loop_->Now() + kCloseTime;
 }
 
@@ -252,39 +271,38 @@ void Link::EndLoop() {
   loop_->Stop();
 }
 
-size_t Link::OnBytes(std::span<uint8_t> bytes) {
+size_t Link::OnBytes(Transport& transport, std::span<uint8_t> bytes) {
   const size_t size = bytes.size();
-  protocol_->OnRead(loop_->Now());
-  while (!broken_.has_value()) {
-    const Event& event = protocol_->Next(bytes);
+  Protocol& protocol = transport.session.protocol;
+  protocol.OnRead(loop_->Now());
+  while (!transport.broken.has_value()) {
+    const Event& event = protocol.Next(bytes);
     if (event.kind == Event::Kind::kNone) break;
-    OnEvent(event);
+    OnEvent(transport, event);
     if (!own_commands_.empty()) CarryOut();  // while all of it is in a cache
   }
   const size_t taken = size - bytes.size();
-  if (const auto broken = std::exchange(broken_, std::nullopt)) {
+  if (const auto broken = std::exchange(transport.broken, std::nullopt)) {
     // The server learns what it did wrong, if it listens.
-    if (state_ == State::kUp) Write();
-    OnBroken(*broken);
+    if (protocol.is_welcome()) Write(transport);
+    OnBroken(transport, *broken);
   }
   return taken;
 }
 
-void Link::OnEvent(const Event& event) {
+void Link::OnEvent(Transport& transport, const Event& event) {
   switch (event.kind) {
     case Event::Kind::kWelcome:
       if (state_ == State::kAttempting) OnWelcome();
       return;
     case Event::Kind::kGoaway:
-      goaway_ = event.status;
-      if (state_ == State::kAttempting) {
-        broken_ = event.status.ok() ? UnavailableError("the server takes no connections") : event.status;
-      } else if (state_ == State::kUp) {
-        roster_.OnGoaway(loop_->Now());
-      }
+      transport.goaway = event.status;
+      if (&transport != transport_.get()) return;
+      if (state_ == State::kUp) return OnGoaway();
+      transport.broken = event.status.ok() ? UnavailableError("the server takes no connections") : event.status;
       return;
     case Event::Kind::kFault:
-      broken_ = event.status;
+      transport.broken = event.status;
       return;
     case Event::Kind::kNone:
     case Event::Kind::kLeft:
@@ -298,42 +316,46 @@ void Link::OnEvent(const Event& event) {
     case Event::Kind::kCredit:
     case Event::Kind::kExtended:
     case Event::Kind::kReset:
-      return roster_.OnEvent(event, loop_->Now());
+      return roster_.OnEvent(transport.session, event, loop_->Now());
   }
 }
 
-void Link::OnEnd(absl::Status why) {
+void Link::OnEnd(Transport& transport, const absl::Status& why) {
   Status status = why.ok() ? UnavailableError("the server has closed it") : FromAbsl(why);
-  if (goaway_.has_value() && !goaway_->message().empty()) {
-    status = UnavailableError("the server has closed it: " + goaway_->message());
+  if (transport.goaway.has_value() && !transport.goaway->message().empty()) {
+    status = UnavailableError("the server has closed it: " + transport.goaway->message());
   }
-  OnBroken(status);
+  OnBroken(transport, status);
 }
 
-void Link::OnBroken(const Status& why) {
-  switch (state_) {
-    case State::kAttempting:
-      return OnAttemptFailed(why);
-    case State::kUp:
-      return OnLost(why);
-    case State::kClosing:
-      return EndLoop();
-    case State::kResting:
-    case State::kEnded:
-      return;
+void Link::OnBroken(Transport& transport, const Status& why) {
+  if (&transport == transport_.get()) {
+    if (state_ == State::kAttempting) return OnAttemptFailed(why);
+    if (state_ == State::kUp) return OnLost(std::move(transport_), why);
+    return transport_.reset();  // the close did not wait for its WELCOME
   }
+  const auto place = std::find_if(departing_.begin(), departing_.end(),
+                                  [&transport](const auto& other) { return other.get() == &transport; });
+  auto departed = std::move(*place);
+  departing_.erase(place);
+  OnLost(std::move(departed), why);
 }
 
-void Link::OnSent() {}
+void Link::ForEach(absl::FunctionRef<void(Transport&)> call) {
+  for (size_t i = departing_.size(); i > 0; --i) call(*departing_[i - 1]);
+  if (transport_ != nullptr) call(*transport_);
+}
 
 void Link::OnTimer() {
   const absl::Time now = loop_->Now();
   timer_at_ = absl::InfiniteFuture();
   roster_.OnTime(now);
-  if (state_ == State::kUp && protocol_->next_time() <= now && !protocol_->OnTime(now)) {
-    const absl::Duration silence = protocol_->limits().heartbeat_interval * protocol_->limits().heartbeat_misses;
-    return OnLost(UnavailableError("nothing came from the server for " + absl::FormatDuration(silence)));
-  }
+  ForEach([this, now](Transport& transport) {
+    Protocol& protocol = transport.session.protocol;
+    if (protocol.next_time() > now || protocol.OnTime(now)) return;
+    const absl::Duration silence = protocol.limits().heartbeat_interval * protocol.limits().heartbeat_misses;
+    OnBroken(transport, UnavailableError("nothing came from the server for " + absl::FormatDuration(silence)));
+  });
   if (now < state_over_) return;
   state_over_ = absl::InfiniteFuture();
   switch (state_) {
@@ -353,29 +375,30 @@ void Link::OnTimer() {
 
 void Link::OnTurnEnd() {
   CarryOut();
-  // A server that is going waits for what runs; when that is over it hears so, and closes.
-  if (state_ == State::kUp && goaway_.has_value() && !said_goaway_ && !roster_.IsRunning()) {
-    said_goaway_ = true;
-    protocol_->Goaway(OkStatus());
+  // A server that is leaving waits for what runs; when that is over it hears so, and closes.
+  for (const auto& transport : departing_) {
+    if (transport->session.bound == 0) transport->SayGoaway();
   }
-  Write();
+  ForEach([this](Transport& transport) { Write(transport); });
   SetTimer();
 }
 
-void Link::Write() {
-  if (stream_ == nullptr || stream_->unsent_bytes() > 0 || protocol_->output_bytes() == 0) return;
-  protocol_->TakeOutput(output_, loop_->Now());
+void Link::Write(Transport& transport) {
+  Protocol& protocol = transport.session.protocol;
+  net::Stream& stream = *transport.stream;
+  if (stream.unsent_bytes() > 0 || protocol.output_bytes() == 0) return;
+  protocol.TakeOutput(output_, loop_->Now());
   const std::span<const uint8_t> slice(reinterpret_cast<const uint8_t*>(output_.data()), output_.size());
-  stream_->Write(std::span(&slice, 1));
+  stream.Write(std::span(&slice, 1));
   output_.clear();
   // What left room for more brings it in the next turn, behind whatever else is ready.
-  roster_.Unblock(loop_->Now());
-  if (protocol_->output_bytes() > 0 && stream_->unsent_bytes() == 0) more_->Schedule();
+  roster_.Unblock(transport.session, loop_->Now());
+  if (protocol.output_bytes() > 0 && stream.unsent_bytes() == 0) more_->Schedule();
 }
 
 void Link::SetTimer() {
   absl::Time next = std::min(state_over_, roster_.next_time());
-  if (state_ == State::kUp) next = std::min(next, protocol_->next_time());
+  ForEach([&next](const Transport& transport) { next = std::min(next, transport.session.protocol.next_time()); });
   if (next == timer_at_) return;
   timer_at_ = next;
   timer_->StartAt(next);

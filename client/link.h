@@ -1,5 +1,6 @@
-// The I/O thread of a Connection: it alone touches the socket. It connects, reads, writes once in each turn of its
-// loop, keeps the heartbeat, and makes a lost connection again. What the clients do on it is Roster's.
+// The I/O thread of a Connection: it alone touches the sockets. It connects, reads, writes once in each turn of its
+// loop, keeps the heartbeat, and makes a lost connection again. One whose server is leaving is kept beside the new one
+// until what runs there has ended. What the clients do on them is Roster's.
 
 #ifndef RELAY_CLIENT_LINK_H_
 #define RELAY_CLIENT_LINK_H_
@@ -8,10 +9,12 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "client/backoff.h"
 #include "client/operation.h"
 #include "client/protocol.h"
@@ -30,8 +33,8 @@ namespace relay::client {
 
 // Public functions are thread-safe, private ones for the I/O thread. The thread holds the Link while it runs, and the
 // Connection and every participant do. States of the I/O thread: resting before the next round of attempts; attempting
-// (a connector, or a stream without WELCOME); up; closing (GOAWAY is said, the server is to close); ended.
-class Link : public std::enable_shared_from_this<Link>, private net::Stream::Handler {
+// (a connector, or a transport without WELCOME); up; closing (GOAWAY is said, the servers are to close); ended.
+class Link : public std::enable_shared_from_this<Link> {
  public:
   // `addresses` is not empty. Returns when the first round of attempts has succeeded, or failed: then with its status.
   static StatusOr<std::shared_ptr<Link>> Open(std::vector<net::Address> addresses, ConnectionOptions options);
@@ -76,6 +79,26 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
     std::shared_ptr<Participant> participant;
   };
 
+  // One connection to a server: its stream, and what is said there.
+  struct Transport : public net::Stream::Handler {
+    Transport(Link& its_link, std::unique_ptr<net::Stream> its_stream);
+
+    size_t OnBytes(std::span<uint8_t> bytes) override { return link.OnBytes(*this, bytes); }
+    void OnEnd(absl::Status why) override { link.OnEnd(*this, why); }
+    void OnSent() override {}
+
+    bool is_all_sent() const { return session.protocol.output_bytes() == 0 && stream->unsent_bytes() == 0; }
+    void SayGoaway();
+
+    Link& link;
+    const std::string url;
+    const std::unique_ptr<net::Stream> stream;
+    Session session;
+    std::optional<Status> broken;  // found inside a call of the stream
+    std::optional<Status> goaway;  // that of the server
+    bool said_goaway = false;
+  };
+
   enum class State { kResting, kAttempting, kUp, kClosing, kEnded };
 
   // Thread-safe. What a callback asks for is done behind the event that called it, at the latest at the end
@@ -94,23 +117,26 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
   void OnConnected(net::Connector::Result result);
   void OnAttemptFailed(const Status& why);
   void OnWelcome();
-  void OnLost(const Status& why);
+  void OnGoaway();
+  // `lost` is in neither place any more.
+  void OnLost(std::unique_ptr<Transport> lost, const Status& why);
   void Rest();
   void BeginClose();
   void EndLoop();
   void Report(const Status& first_result);
 
-  size_t OnBytes(std::span<uint8_t> bytes) override;
-  void OnEnd(absl::Status why) override;
-  void OnSent() override;
-  void OnEvent(const Event& event);
+  // Any of these may destroy `transport`, as its last act.
+  size_t OnBytes(Transport& transport, std::span<uint8_t> bytes);
+  void OnEnd(Transport& transport, const absl::Status& why);
+  void OnEvent(Transport& transport, const Event& event);
   // Ends what the socket was for, in whichever state.
-  void OnBroken(const Status& why);
+  void OnBroken(Transport& transport, const Status& why);
   void OnTimer();
   void OnTurnEnd();
-  void Write();
+  void Write(Transport& transport);
   void SetTimer();
-  void DropStream();
+  // Calls `call` with each transport, which it may destroy.
+  void ForEach(absl::FunctionRef<void(Transport&)> call);
 
   // Constant.
   const std::vector<net::Address> addresses_;
@@ -121,8 +147,8 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
   std::optional<net::Timer> timer_;  // heartbeats, deadlines, attempts, rests
   std::optional<net::Soon> more_;    // there was more to do than one turn's worth
   std::unique_ptr<net::Connector> connector_;
-  std::unique_ptr<net::Stream> stream_;
-  std::unique_ptr<Protocol> protocol_;
+  std::unique_ptr<Transport> transport_;               // being tried, or up
+  std::vector<std::unique_ptr<Transport>> departing_;  // of servers that are leaving, or all while closing
   Roster roster_;
   State state_ = State::kResting;
   size_t address_ = 0;  // of addresses_, being tried or in use
@@ -130,9 +156,6 @@ class Link : public std::enable_shared_from_this<Link>, private net::Stream::Han
   bool was_up_ = false;                             // a server has said WELCOME before
   absl::Time state_over_ = absl::InfiniteFuture();  // of an attempt, a rest, a close
   absl::Time timer_at_ = absl::InfiniteFuture();
-  std::optional<Status> broken_;  // found inside a call of the stream
-  std::optional<Status> goaway_;  // that of the server
-  bool said_goaway_ = false;
   std::vector<Command> own_commands_;  // what this thread has posted, to be done by CarryOut
   std::vector<Command> carried_out_;   // kept for its capacity, like the next two
   std::vector<std::shared_ptr<Operation>> looks_;

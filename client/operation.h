@@ -32,6 +32,7 @@ namespace relay::client {
 
 class Link;
 struct Participant;
+struct Session;
 
 // What an operation is, fixed when it is made.
 struct OperationSpec {
@@ -331,7 +332,8 @@ struct Participant {
   std::shared_ptr<Link> link;
 
   // I/O thread only.
-  uint16_t slot = 0;  // 0: not joined
+  Session* session = nullptr;  // where it has joined
+  uint16_t slot = 0;           // there; 0: not joined
   bool has_left = false;
   std::shared_ptr<Operation> current;           // holds the client
   std::list<std::shared_ptr<Operation>> queue;  // oldest first

@@ -84,32 +84,32 @@ void Roster::Look(const std::shared_ptr<Operation>& operation, absl::Time now) {
 
 void Roster::Advance(Operation& operation, absl::Time now) {
   Participant& participant = *operation.participant();
+  const bool begins = operation.phase() == Phase::kTurn;
+  if (begins) UnbindFromLeaving(participant);
   // A running exchange needs no new connection, only its own.
-  const bool can_advance =
-      operation.phase() == Phase::kTurn ? is_up() && operation.not_before <= now : protocol_ != nullptr;
+  const bool can_advance = begins ? is_up() && operation.not_before <= now : participant.session != nullptr;
   if (!can_advance) {
     const auto wish = operation.wish_to_end();
     if (wish.has_value()) return End(operation, *wish, now);
     return Arm(operation);
   }
   operation.not_before = absl::InfinitePast();
-  if (participant.slot == 0) {
-    participant.slot =
-        protocol_->Join(ToWire(participant.id), participant.channel_id, participant.channel_name, participant.key);
-    if (participant.slot == 0) {
-      return End(operation,
-                 ResourceExhaustedError(absl::StrCat("the server takes no more than ", protocol_->limits().max_clients,
-                                                     " clients on a connection")),
-                 now);
+  if (participant.session == nullptr) {
+    Bind(participant);
+    if (participant.session == nullptr) {
+      return End(
+          operation,
+          ResourceExhaustedError(absl::StrCat("the server takes no more than ", session_->protocol.limits().max_clients,
+                                              " clients on a connection")),
+          now);
     }
-    if (by_slot_.size() <= participant.slot) by_slot_.resize(participant.slot + size_t{1});
-    by_slot_[participant.slot] = participant.current->participant();
   }
-  const bool goes_on = !is_draining_ && !participant.queue.empty() && participant.queue.front()->IsEndlessWait();
+  Session& session = *participant.session;
+  const bool goes_on = !session.is_leaving && !participant.queue.empty() && participant.queue.front()->IsEndlessWait();
   const bool was_blocked = operation.is_blocked;
-  const auto verdict = operation.Advance(*protocol_, participant.slot, now, kOutputMarkBytes, goes_on);
+  const auto verdict = operation.Advance(session.protocol, participant.slot, now, kOutputMarkBytes, goes_on);
   if (verdict.has_value()) return End(operation, *verdict, now);
-  if (operation.is_blocked && !was_blocked) blocked_.push_back(participant.current);
+  if (operation.is_blocked && !was_blocked) session.blocked.push_back(participant.current);
   Arm(operation);
 }
 
@@ -126,12 +126,14 @@ void Roster::End(Operation& operation, const Status& status, absl::Time now) {
   Disarm(*ended);
   ended->End(status);
 
+  if (was_current) UnbindFromLeaving(participant);
   if (was_current && participant.has_left) return Part(participant);
   if (!was_current || participant.queue.empty()) return;
   auto next = std::move(participant.queue.front());
   participant.queue.pop_front();
   Disarm(*next);
-  if (protocol_ == nullptr || !protocol_->IsWaiting(participant.slot)) return Begin(std::move(next), now);
+  const Session* const session = participant.session;
+  if (session == nullptr || !session->protocol.IsWaiting(participant.slot)) return Begin(std::move(next), now);
   next->SetWaiting();
   participant.current = std::move(next);
 }
@@ -140,7 +142,7 @@ void Roster::WindUp(Participant& participant, const Status& status, absl::Time n
   while (!participant.queue.empty()) End(*participant.queue.back(), status, now);
   Operation* const current = participant.current.get();
   if (current == nullptr || !current->is_serving()) return;
-  const auto verdict = current->Advance(*protocol_, participant.slot, now, SIZE_MAX, false);
+  const auto verdict = current->Advance(participant.session->protocol, participant.slot, now, SIZE_MAX, false);
   if (verdict.has_value()) End(*current, *verdict, now);
 }
 
@@ -153,16 +155,32 @@ void Roster::Leave(const std::shared_ptr<Participant>& participant, absl::Time n
 }
 
 void Roster::Part(Participant& participant) {
-  if (participant.slot != 0) {
-    protocol_->Leave(participant.slot);
+  if (participant.session != nullptr) {
+    participant.session->protocol.Leave(participant.slot);
     Unbind(participant);
   }
   members_.erase(&participant);
 }
 
+void Roster::Bind(Participant& participant) {
+  Session& session = *session_;
+  participant.slot =
+      session.protocol.Join(ToWire(participant.id), participant.channel_id, participant.channel_name, participant.key);
+  if (participant.slot == 0) return;
+  participant.session = &session;
+  if (session.by_slot.size() <= participant.slot) session.by_slot.resize(participant.slot + size_t{1});
+  session.by_slot[participant.slot] = participant.current->participant();
+  ++session.bound;
+}
+
 void Roster::Unbind(Participant& participant) {
-  by_slot_[participant.slot] = nullptr;
-  participant.slot = 0;
+  Session& session = *std::exchange(participant.session, nullptr);
+  session.by_slot[std::exchange(participant.slot, uint16_t{0})] = nullptr;
+  --session.bound;
+}
+
+void Roster::UnbindFromLeaving(Participant& participant) {
+  if (participant.session != nullptr && participant.session->is_leaving) Unbind(participant);
 }
 
 std::vector<std::shared_ptr<Participant>> Roster::members() const {
@@ -178,56 +196,58 @@ void Roster::AdvanceAll(absl::Time now) {
   }
 }
 
-void Roster::OnConnected(Protocol* protocol, absl::Time now) {
-  protocol_ = protocol;
-  is_draining_ = false;
+void Roster::OnConnected(Session& session, absl::Time now) {
+  session_ = &session;
   AdvanceAll(now);
 }
 
-void Roster::OnGoaway(absl::Time now) {
-  is_draining_ = true;
+void Roster::OnGoaway(Session& session, absl::Time now) {
+  session_ = nullptr;
+  session.is_leaving = true;
   away_since_ = now;
   away_why_ = UnavailableError("the server takes no new operations");
   for (const auto& member : members()) {
-    if (member->current != nullptr) member->current->OnGoaway();
+    if (member->session != &session) continue;
+    if (member->current == nullptr) {
+      Unbind(*member);
+    } else {
+      member->current->OnGoaway();
+    }
   }
   AdvanceAll(now);
 }
 
-bool Roster::IsRunning() const {
-  return std::any_of(members_.begin(), members_.end(), [](const auto& member) {
-    const auto& current = member.second->current;
-    return current != nullptr && current->phase() == Phase::kRunning;
-  });
-}
-
-void Roster::OnLost(const Status& why, uint64_t sent_bytes, absl::Time now) {
-  if (protocol_ != nullptr) away_since_ = now;
-  away_why_ = why;
-  protocol_ = nullptr;
-  blocked_.clear();
-  by_slot_.clear();
+void Roster::OnLost(Session& session, const Status& why, uint64_t sent_bytes, absl::Time now) {
+  if (session_ == &session) {
+    session_ = nullptr;
+    away_since_ = now;
+    away_why_ = why;
+  }
   for (const auto& member : members()) {
-    member->slot = 0;
+    const bool was_here = member->session == &session;
+    if (was_here) Unbind(*member);
     if (member->current == nullptr) continue;
-    if (const auto verdict = member->current->OnLost(why, sent_bytes)) {
+    if (!was_here) {
+      Arm(*member->current);
+    } else if (const auto verdict = member->current->OnLost(why, sent_bytes)) {
       EndOrSendAgain(*member->current, *verdict, now);
     } else {
-      Arm(*member->current);
+      Advance(*member->current, now);
     }
   }
 }
 
-void Roster::OnEvent(const Event& event, absl::Time now) {
+void Roster::OnEvent(Session& session, const Event& event, absl::Time now) {
   if (is_closed_ && event.kind == Event::Kind::kRequest) {
-    protocol_->Reset(event.slot, event.id, UnavailableError("the receiver has closed"), true);
+    session.protocol.Reset(event.slot, event.id, UnavailableError("the receiver has closed"), true);
   }
-  if (event.slot == 0 || event.slot >= by_slot_.size() || by_slot_[event.slot] == nullptr) return;
-  Participant& participant = *by_slot_[event.slot];
+  const auto& by_slot = session.by_slot;
+  if (event.slot == 0 || event.slot >= by_slot.size() || by_slot[event.slot] == nullptr) return;
+  Participant& participant = *by_slot[event.slot];
   if (event.kind == Event::Kind::kLeft) return OnLeft(participant, event.status, now);
   Operation* const operation = participant.current.get();
   if (operation == nullptr) return;
-  if (const auto verdict = operation->OnEvent(*protocol_, event)) {
+  if (const auto verdict = operation->OnEvent(session.protocol, event)) {
     if (event.kind == Event::Kind::kReset) return EndOrSendAgain(*operation, *verdict, now);
     return End(*operation, *verdict, now);
   }
@@ -268,8 +288,8 @@ bool Roster::MaySendAgain(Operation& operation, const Status& status, absl::Time
   return now - operation.refused_since <= wait_for_connection_;
 }
 
-void Roster::Unblock(absl::Time now) {
-  for (const auto& operation : std::exchange(blocked_, {})) {
+void Roster::Unblock(Session& session, absl::Time now) {
+  for (const auto& operation : std::exchange(session.blocked, {})) {
     if (operation->phase() != Phase::kRunning) continue;
     operation->is_blocked = false;
     Advance(*operation, now);
@@ -281,14 +301,14 @@ void Roster::Close(const Status& why) {
   for (const auto& member : members()) {
     WindUp(*member, why, absl::UnixEpoch());
     if (member->current != nullptr) {
-      if (protocol_ != nullptr) member->current->ResetForClose(*protocol_, member->slot, why);
+      if (member->session != nullptr) {
+        member->current->ResetForClose(member->session->protocol, member->slot, why);
+      }
       End(*member->current, why, absl::UnixEpoch());
     }
-    member->slot = 0;
+    if (member->session != nullptr) Unbind(*member);
   }
-  by_slot_.clear();
   members_.clear();
-  blocked_.clear();
 }
 
 absl::Time Roster::DeadlineOf(const Operation& operation) const {
@@ -347,7 +367,7 @@ void Roster::OnDeadline(Operation& operation, absl::Time now) {
     return End(operation, BusyError(StatusCode::kDeadlineExceeded, participant, now), now);
   }
   if (operation.phase() == Phase::kRunning) {
-    operation.ResetLate(*protocol_, participant.slot);
+    operation.ResetLate(participant.session->protocol, participant.slot);
     Status status = DeadlineExceededError("no answer within " + Milliseconds(now - operation.submitted));
     return End(operation, status.set_end(kDeadline), now);
   }

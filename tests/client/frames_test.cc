@@ -7,11 +7,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <filesystem>
 #include <functional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "client/support.h"
@@ -92,6 +94,8 @@ class PlayedServer {
     heard.bytes += Take(proto::LoadBig<uint32_t>(heard.bytes.data()));
     return heard;
   }
+  // The connection is the caller's, to close.
+  int Release() { return std::exchange(socket_, -1); }
   void Hangup() {
     if (socket_ >= 0) close(socket_);
     socket_ = -1;
@@ -353,6 +357,25 @@ TEST_F(FramesTest, ServerThatBreaksTheProtocolIsToldAndLeft) {
   // And it comes again.
   server_.Accept();
   server_.Welcome();
+  Close();
+}
+
+TEST_F(FramesTest, ServerThatLeavesAgainAndAgainAndNeverClosesIsOwedOneConnection) {
+  Open();
+  std::vector<int> left;
+  for (int i = 0; i < 3; ++i) {
+    server_.Say(FrameType::kGoaway, 0, 0, proto::kNilUuid);
+    EXPECT_EQ(server_.Hear().view().type(), FrameType::kGoaway);
+    left.push_back(server_.Release());
+    server_.Accept();
+    server_.Welcome();
+  }
+  char byte = 0;
+  EXPECT_EQ(recv(left[0], &byte, 1, 0), 0);
+  EXPECT_EQ(recv(left[1], &byte, 1, 0), 0);
+  EXPECT_EQ(recv(left[2], &byte, 1, MSG_DONTWAIT), -1);
+  EXPECT_EQ(errno, EAGAIN);
+  for (const int socket : left) close(socket);
   Close();
 }
 

@@ -99,6 +99,7 @@ class Relayd {
 
   const std::string& url() const { return url_; }
   int Kill(int signal) { return process_.Kill(signal); }
+  int Wait() { return process_.Wait(); }
   pid_t pid() const { return process_.pid(); }
 
  private:

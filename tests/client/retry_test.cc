@@ -248,6 +248,46 @@ TEST_F(TwoServersTest, WhatTheDrainCutShortIsSentToTheNext) {
   ASSERT_TRUE(reply.ok()) << reply.status();
 }
 
+TEST_F(TwoServersTest, OneExchangeThatRunsOnHoldsNobodyElseAtAServerThatDrains) {
+  Relayd first(first_path_.url(), {"--drain-timeout", "10m"});
+  Countdown moved(2);
+  ConnectionOptions options = Quick();
+  options.on_change = [&moved](const Status& status) {
+    if (status.ok()) moved.Down();
+  };
+  const auto sending = MustOpen(urls_, options);
+  const auto receiving = MustOpen(urls_, options);
+  const Relayd second(second_path_.url());
+  Client patient(sending, "long");
+  auto exchange = patient.Start();
+  ASSERT_TRUE(exchange.ok());
+  ASSERT_EQ(exchange->Write("asks"), OkStatus());
+  Client worker(receiving, "long");
+  auto request = worker.Receive();
+  ASSERT_TRUE(request.ok()) << request.status();
+  auto pool = Serve(receiving, "short", {}, [](Request& served) { return served.Reply(*served.ReadAll()); });
+  ASSERT_TRUE(pool.ok());
+
+  kill(first.pid(), SIGTERM);
+  ASSERT_TRUE(moved.Wait());
+  EXPECT_EQ(sending->url(), second_path_.url());
+  const auto reply = Client(sending, "short").Send("x", Idempotent());
+  ASSERT_TRUE(reply.ok()) << reply.status();
+  EXPECT_EQ(reply->body, "x");
+
+  // Whose connection has said GOAWAY goes on in both directions.
+  ASSERT_EQ(exchange->Write(" more"), OkStatus());
+  ASSERT_EQ(exchange->FinishWriting(), OkStatus());
+  const auto asked = request->ReadAll();
+  ASSERT_TRUE(asked.ok()) << asked.status();
+  EXPECT_EQ(*asked, "asks more");
+  EXPECT_EQ(request->Reply("done"), OkStatus());
+  const auto answer = exchange->ReadAll();
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(*answer, "done");
+  EXPECT_EQ(first.Wait(), 0);
+}
+
 TEST_F(TwoServersTest, WaitingReceiversMoveWhenOneIsKilled) {
   Relayd first(first_path_.url());
   const auto receiving = MustOpen(urls_, Quick());

@@ -336,7 +336,7 @@ class Others(RelayTest):
         worker = self.worker("again", "--echo")
         self.assertEqual(self.send("again", body=b"x").code, OK)
         first.signal(signal.SIGKILL)
-        worker.wait_for("connection lost")
+        worker.wait_for("trying again")
         self.start_relayd(self.server)
         worker.wait_for("connected again")
         self.assertEqual(self.send("again", body=b"y"), (OK, b"y", ""))

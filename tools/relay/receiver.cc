@@ -82,7 +82,7 @@ bool Receiver::OnStopSignal() {
 }
 
 void Receiver::OnConnectionChange(const Status& status) {
-  Say(status.ok() ? "connected again" : "connection lost, trying again: " + status.message());
+  Say(status.ok() ? "connected again" : status.message() + "; trying again");
 }
 
 Status Receiver::OnRequest(Request& request) {

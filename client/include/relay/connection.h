@@ -1,4 +1,4 @@
-// The resource: one socket to a relay server, and the one thread that touches it.
+// The resource: the socket to a relay server, and the one thread that touches it.
 
 #ifndef RELAY_CONNECTION_H_
 #define RELAY_CONNECTION_H_
@@ -18,7 +18,8 @@ class Link;
 
 // Carries any number of clients. When it is lost it is made again by itself, with jittered backoff: exchanges that ran
 // end UNAVAILABLE, or are sent again where they are idempotent and unanswered; a Receive that waited goes on waiting.
-// Owned by whoever opened it and by its clients together. Thread-safe.
+// When the server drains, what runs there goes on there, on the old socket, and all else goes to the next server at
+// once. Owned by whoever opened it and by its clients together. Thread-safe.
 class Connection {
  public:
   // `url` is "tcp://HOST:PORT" or "unix:PATH", or several with commas between, which are tried in turn. Blocks until

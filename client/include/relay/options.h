@@ -39,7 +39,8 @@ struct ConnectionOptions {
   // How long a Send that is begun, or is to be sent again, while the connection is away waits for it before it gets
   // UNAVAILABLE; and how long one is sent again where a server refuses it again and again.
   std::chrono::milliseconds wait_for_connection{10'000};
-  // Called on the I/O thread: OK when the connection is up again, else why it was lost. May be empty.
+  // Called on the I/O thread: OK when the connection is up again, else why it was lost, or that its server drains. May
+  // be empty.
   std::function<void(const Status&)> on_change;
 };
 
