@@ -62,6 +62,8 @@ constexpr std::array<EndInfo, kEndCount> kEnds = {{
     {Code::kInvalidArgument, "channel_name", "the channel's name gives its id"},
     {Code::kDeadlineExceeded, "hello_timeout", "HELLO did not come in time"},
     {Code::kUnavailable, "heartbeat", "nothing was read for heartbeat_interval x heartbeat_misses"},
+    {Code::kResourceExhausted, "partial_frame_bytes_total",
+     "its frame has been coming longest, and all such hold partial_frame_bytes_total"},
     {Code::kResourceExhausted, "send_queue", "the peer does not read: its send queue is over send_queue_bytes"},
     {Code::kResourceExhausted, "send_queue_bytes_total",
      "the peer reads least, and all send queues are over send_queue_bytes_total"},

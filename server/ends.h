@@ -65,6 +65,7 @@ enum class End : uint8_t {
   kChannelName,
   kHelloTimeout,
   kHeartbeat,
+  kPartialFrameBytesTotal,
   kSendQueue,
   kSendQueueBytesTotal,
   kControlFramesOwed,

@@ -30,6 +30,8 @@ struct Limits {
   uint32_t max_unauthenticated = 1024;               // connections whose HELLO has not come
   uint32_t hello_bytes = 4 * kKiB;                   // held for each of those
   absl::Duration hello_timeout = absl::Seconds(10);  // from accept, whatever trickles in
+  size_t partial_frame_bytes_total = 512 * kMiB;     // of frames that have begun to come, as much as the queues hold;
+                                                     // who has been at one for the longest is cut
   size_t send_queue_bytes = 32 * kMiB;            // queued toward a peer that does not read: two of the largest windows
   size_t send_queue_bytes_total = 512 * kMiB;     // of all of those, as much as the queues hold; the largest are cut
   size_t send_queue_mark_bytes = 1 * kMiB;        // from here on no request is handed to the peer, and WINDOWs wait

@@ -12,6 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "proto/frame.h"
 #include "proto/start_block.h"
 #include "server/config_file.h"
 
@@ -172,6 +173,8 @@ void AddLimits(CLI::App& app, Limits& limits) {
   flags.Bytes("hello-bytes", limits.hello_bytes, 256, 64 * kKiB, "HELLO with its header; held for each of those");
   flags.Time("hello-timeout", limits.hello_timeout, absl::Milliseconds(10),
              "from accept to the whole HELLO, whatever trickles in");
+  flags.Bytes("partial-frame-bytes-total", limits.partial_frame_bytes_total, 64 * kKiB, kMostBytes,
+              "of frames that have begun to come, on all connections; past it those that are longest at one are cut");
   flags.Bytes("send-queue-bytes", limits.send_queue_bytes, 64 * kKiB, kMostBytes,
               "queued toward a peer that does not read; past it the peer is cut");
   flags.Bytes("send-queue-bytes-total", limits.send_queue_bytes_total, 64 * kKiB, kMostBytes,
@@ -225,7 +228,8 @@ void AddLimits(CLI::App& app, Limits& limits) {
 namespace {
 
 // The limit that does not go with another one, and why not; empty where all go together.
-std::string Contradiction(const Limits& limits) {
+std::string Contradiction(const Options& options) {
+  const Limits& limits = options.limits;
   if (limits.max_window_bytes < limits.initial_window_bytes) {
     return absl::StrCat("--max-window-bytes: ", limits.max_window_bytes, " is less than --initial-window-bytes, ",
                         limits.initial_window_bytes);
@@ -241,6 +245,11 @@ std::string Contradiction(const Limits& limits) {
     return absl::StrCat("--send-queue-bytes: ", limits.send_queue_bytes, " is less than ", at_a_time,
                         ", which a peer that reads is owed at a time: --send-queue-mark-bytes, "
                         "--initial-window-bytes and twice --max-payload-bytes");
+  }
+  const size_t frame = proto::kHeaderBytes + size_t{limits.max_payload_bytes};
+  if (limits.partial_frame_bytes_total / options.threads < frame) {
+    return absl::StrCat("--partial-frame-bytes-total: ", limits.partial_frame_bytes_total, ", divided among ",
+                        options.threads, " threads, is less than one frame of --max-payload-bytes, ", frame);
   }
   return "";
 }
@@ -283,7 +292,7 @@ std::variant<Options, int> ParseOptions(int argc, const char* const* argv) {
     return kUsageExit;
   }
   if (!listen.empty()) options.listen = listen;
-  if (const std::string words = Contradiction(options.limits); !words.empty()) {
+  if (const std::string words = Contradiction(options); !words.empty()) {
     std::cerr << "relayd: " << words << "\n";
     return kUsageExit;
   }

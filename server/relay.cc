@@ -165,6 +165,8 @@ size_t Relay::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now,
     const proto::Decoded decoded = proto::DecodeFrame(bytes.subspan(taken), most, frame);
     if (decoded == proto::Decoded::kNeedMore) {
       work -= session->work_of_errors;
+      partial_frames_.Set(*session, bytes.size() - taken, taken > 0);
+      CutPartialFrames();
       return taken;
     }
     std::string_view words;
@@ -388,8 +390,10 @@ std::string Relay::Check() const {
   uint32_t clients = 0;
   uint64_t held_bytes = 0;
   size_t unsent_bytes = 0;
+  size_t partial_bytes = 0;
   for (const auto& [id, session] : sessions_) {
     if (session->guest == nullptr) unsent_bytes += session->unsent_bytes;
+    partial_bytes += session->partial_frame_bytes;
     if (session->is_live() && session->state != State::kOpen) ++unauthenticated;
     if (session->state != State::kOpen && session->slots.size() != 0) return "a connection without WELCOME has clients";
     clients += static_cast<uint32_t>(session->slots.size());
@@ -425,6 +429,8 @@ std::string Relay::Check() const {
   if (unauthenticated != unauthenticated_) return "connections without HELLO are miscounted";
   if (registry_.channel_count() != channels_told_) return "the channels of all cores are miscounted";
   if (clients != clients_) return "the clients of all connections are miscounted";
+  if (partial_bytes != partial_frames_.total_bytes()) return "the bytes of all partial frames are miscounted";
+  if (partial_bytes > limits_.partial_frame_bytes_total) return "partial frames hold too many bytes";
   if (unsent_bytes != send_queues_.total_bytes()) return "the bytes of all send queues are miscounted";
   if (unsent_bytes > limits_.send_queue_bytes_total) return "the send queues hold too many bytes";
   if (held_bytes != metrics_.held_bytes) return "the held bytes of all exchanges are miscounted";

@@ -30,6 +30,7 @@
 #include "server/limits.h"
 #include "server/metrics.h"
 #include "server/observers.h"
+#include "server/partial_frames.h"
 #include "server/send_queues.h"
 #include "server/session.h"
 #include "server/timer_wheel.h"
@@ -131,6 +132,7 @@ class Relay {
 
   const Metrics& metrics() const { return metrics_; }
   size_t unsent_bytes() const { return send_queues_.total_bytes(); }
+  size_t partial_frame_bytes() const { return partial_frames_.total_bytes(); }
   // Has said HELLO, and its last words are not written yet.
   bool IsOpen(ConnectionId id) const;
   // At home here.
@@ -213,6 +215,8 @@ class Relay {
 
   // Shows observers what the turn writes and whom it ends.
   void MirrorTurn();
+  // Cuts those who have been at one frame for the longest, until all partial frames together are within their bound.
+  void CutPartialFrames();
   // Cuts those who read least, until all send queues together are within their bound.
   void CutSendQueues();
 
@@ -253,6 +257,7 @@ class Relay {
   Observers observers_;
   registry::Registry registry_;
   Exchanges exchanges_;
+  PartialFrames partial_frames_;
   SendQueues send_queues_;
   Crossings crossings_;
   absl::flat_hash_map<ConnectionId, std::unique_ptr<Session>, ConnectionIdHash> sessions_;

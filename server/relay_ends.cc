@@ -95,6 +95,7 @@ void Relay::Finish(Session& session, End end, State state) {
     effects_.Note({Notice::Level::kInfo, "connection_end", session.id, session.peer, end, ""});
   }
   if (std::exchange(session.is_waiting, false)) session.reads_on = true;
+  partial_frames_.Set(session, 0, false);
   session.doom = {};
   session.end = end;
   session.state = state;
@@ -134,6 +135,12 @@ bool Relay::CarryOutDoom(Session& session, uint32_t& work) {
   const Doom doom = session.doom;
   doom.has_last_words ? Refuse(session, doom.end, doom.words) : Kill(session, doom.end);
   return true;
+}
+
+void Relay::CutPartialFrames() {
+  while (partial_frames_.total_bytes() > limits_.partial_frame_bytes_total) {
+    Kill(partial_frames_.Oldest(), End::kPartialFrameBytesTotal);
+  }
 }
 
 void Relay::CutSendQueues() {

@@ -41,6 +41,7 @@ bool Relay::HoldUpJoin(Session& session, Frame frame) {
   const uint32_t owner = place_.OwnerOf(*proto::UuidFromBytes(join.channel_id()));
   if (owner == place_.core || session.slots.size() > 0 || session.is_leaving || is_draining_) return false;
   SetUnsent(session, 0);
+  partial_frames_.Set(session, 0, false);
   if (session.out_bytes > 0) session.last_sent = now_;
   session.state = State::kMoved;
   session.home = owner;

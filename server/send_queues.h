@@ -25,8 +25,7 @@ class SendQueues {
 
  private:
   using List =
-      boost::intrusive::list<Session,
-                             boost::intrusive::member_hook<Session, Session::SendQueueHook, &Session::send_queue_hook>,
+      boost::intrusive::list<Session, boost::intrusive::member_hook<Session, Session::Hook, &Session::send_queue_hook>,
                              boost::intrusive::constant_time_size<false>>;
 
   std::array<List, 64> lists_;  // by bit length, less one

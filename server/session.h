@@ -162,7 +162,7 @@ struct GuestRole {
 
 // Owned by Relay. Thread-compatible.
 struct Session : SessionState {
-  using SendQueueHook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
+  using Hook = boost::intrusive::list_member_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>>;
 
   enum class State : uint8_t {
     kPreface,  // nothing yet, or a part of the preface
@@ -210,13 +210,16 @@ struct Session : SessionState {
 
   Doom doom;
 
+  size_t partial_frame_bytes = 0;  // changed by PartialFrames alone
+  Hook partial_frame_hook;
+
   SlotTable slots;
   uint32_t exchanges = 0;  // ends of live exchanges that its clients hold
 
   std::vector<std::span<const uint8_t>> out;  // to be written at the end of the turn, adjacent slices merged
   size_t out_bytes = 0;
   size_t unsent_bytes = 0;  // what the transport still holds from earlier turns; changed by SendQueues alone
-  SendQueueHook send_queue_hook;
+  Hook send_queue_hook;
   boost::intrusive::list<OwedWindow, boost::intrusive::constant_time_size<false>> owed_windows;
 
   // Clients that wait, and are given nothing before the send queue has drained or the turn is over.

@@ -25,6 +25,7 @@ absl::StatusOr<std::unique_ptr<Threads>> Threads::Start(const Options& options, 
   // Bytes are counted by each thread alone, so each has its part of them.
   limits.queue_bytes_total /= options.threads;
   limits.send_queue_bytes_total /= options.threads;
+  limits.partial_frame_bytes_total /= options.threads;
   for (; identity.place.core < options.threads; ++identity.place.core) threads->Fit(limits, identity, log);
   for (const std::string& url : options.listen) {
     if (absl::Status status = threads->threads_.front()->daemon->Listen(url); !status.ok()) return status;

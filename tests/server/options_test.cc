@@ -74,6 +74,7 @@ std::vector<Flag> Flags() {
       {"max-unauthenticated", RELAY_FIELD(max_unauthenticated), "4294967295", 4294967295.0, {"0", "+1"}},
       {"hello-bytes", RELAY_FIELD(hello_bytes), "256", 256, {"255", "65KiB"}},
       {"hello-timeout", RELAY_TIME(hello_timeout), "1h30m", 5400, {"9ms", "10"}},
+      {"partial-frame-bytes-total", RELAY_FIELD(partial_frame_bytes_total), "1MiB", 1048576, {"65535"}},
       {"send-queue-bytes", RELAY_FIELD(send_queue_bytes), "1536KiB", 1572864, {"65535", "1025GiB"}},
       {"send-queue-bytes-total", RELAY_FIELD(send_queue_bytes_total), "64KiB", 65536, {"65535"}},
       {"send-queue-mark-bytes", RELAY_FIELD(send_queue_mark_bytes), "1KiB", 1024, {"1023"}},
@@ -248,6 +249,13 @@ TEST(Options, ASendQueueHoldsWhatAPeerThatReadsIsOwedAtATime) {
   EXPECT_EQ(Parsed(with("193KiB")).limits.send_queue_bytes, 193 * kKiB);
   EXPECT_NE(Refusal(with("197631")).find("--send-queue-bytes: 197631 is less than 197632"), std::string::npos);
   EXPECT_NE(Refusal({"--send-queue-bytes=1572863"}).find("--send-queue-bytes"), std::string::npos);
+}
+
+TEST(Options, EachThreadsPartOfPartialFramesHoldsOne) {
+  EXPECT_EQ(Parsed({"--partial-frame-bytes-total=131096"}).limits.partial_frame_bytes_total, 131096u);
+  EXPECT_NE(Refusal({"--partial-frame-bytes-total=131095"}).find("--partial-frame-bytes-total: 131095"),
+            std::string::npos);
+  EXPECT_NE(Refusal({"--partial-frame-bytes-total=524383", "--threads=4"}).find("among 4 threads"), std::string::npos);
 }
 
 TEST(Options, WhatIsUnknownIsRefused) {

@@ -80,6 +80,7 @@ absl::StatusCode Reference::CodeOf(End end) {
     case End::kClientLimit:
     case End::kChannelLimit:
     case End::kSendQueue:
+    case End::kPartialFrameBytesTotal:
     case End::kSendQueueBytesTotal:
     case End::kControlFramesOwed:
     case End::kMaxConnections:

@@ -373,7 +373,7 @@ std::vector<std::string> AllEndNames() {
       "window_too_far window_overrun stopping memory slot_not_joined slot_busy connection_leaving id_live left "
       "taken_over client_live client_limit max_clients channel_limit peer_closed peer_lost goaway bad_preface "
       "bad_version before_hello second_hello observer bad_header payload_too_large malformed server_frame "
-      "bad_start slot_bound observer_role channel_name hello_timeout heartbeat send_queue "
+      "bad_start slot_bound observer_role channel_name hello_timeout heartbeat partial_frame_bytes_total send_queue "
       "send_queue_bytes_total control_frames_owed max_connections max_unauthenticated max_observers "
       "frames_per_second resets_per_second control_frames_per_second connection_lost open reset",
       ' ');

@@ -81,6 +81,13 @@ void AddHandshakes(std::vector<Flood>& floods) {
                     .flags = {"--hello-timeout", "500ms"},
                     .least_seconds = 1.5,
                     .is_paced = true});
+  // 64 MiB of them, were there no bound.
+  const std::string frame = Frame(kChunk, kRequest, 1, kRequestId, std::string(size_t{128} * 1024, '\0'));
+  floods.push_back({.name = "all of a frame but its last byte, 512 connections",
+                    .ends = {"partial_frame_bytes_total"},
+                    .connections = 512,
+                    .opening = Always(Hello() + frame.substr(0, frame.size() - 1)),
+                    .flags = {"--partial-frame-bytes-total", "16MiB"}});
   floods.push_back({.name = "10,000 connections at once, held",
                     .connections = 10000,
                     .opening = Always(Hello()),
