@@ -268,6 +268,7 @@ std::variant<Options, int> ParseOptions(int argc, const char* const* argv) {
   app.get_formatter()->column_width(kHelpColumn);
   app.set_version_flag("--version", "relayd " RELAY_VERSION);
   app.set_config("--config", "", Wrapped("file of options, a line each: name = \"value\", without the dashes"))
+      ->check([](const std::string& file) { return file.empty() ? "it needs the name of a file" : ""; })
       ->type_name("FILE");
   app.config_formatter(std::make_shared<ConfigFile>(app));
   std::vector<std::string> listen;

@@ -106,6 +106,7 @@ class Start(unittest.TestCase):
                     (["--listen", "http://127.0.0.1"], "http://127.0.0.1"),
                     (["--config", config.name], f"{config.name}: line 1: no option is called 'queue-cuont'"),
                     (["--config", "/nowhere/at/all"], "/nowhere/at/all"),
+                    (["--config", ""], "--config: it needs the name of a file"),
                     (["--max-window-bytes", "64KiB"], "--initial-window-bytes")):
                 with self.subTest(arguments=arguments):
                     got = self.run_relayd(*arguments)

@@ -209,6 +209,10 @@ TEST(Options, WhatIsNoLineOfAFileIsRefusedWithItsNumber) {
   }
 }
 
+TEST(Options, AConfigurationFileHasAName) {
+  EXPECT_NE(Refusal({"--config", ""}).find("--config: it needs the name of a file"), std::string::npos);
+}
+
 TEST(Options, TheCommandLineGoesBeforeTheFile) {
   const std::string path = FileOf("queue-count = \"5\"\nmax-channels = \"6\"\nlisten = \"tcp://127.0.0.1:1\"\n");
   const Options options = Parsed({"--queue-count", "7", "--config", path});
