@@ -46,7 +46,7 @@ class Status(RelayTest):
 
     def test_says_that_a_channel_or_a_server_cannot_be(self):
         for command in ("send", "receive"):
-            for arguments in (["x" * 256], ["a\nb"], ["any", "--server", "http://127.0.0.1"], ["any", "--server", ","]):
+            for arguments in (["x" * 256], ["a\nb"], ["any", "--server", "http://127.0.0.1"]):
                 with self.subTest(command=command, arguments=arguments):
                     self.assertEqual(self.relay(command, *arguments).result().code, INVALID_ARGUMENT)
 
@@ -133,6 +133,29 @@ class Usage(RelayTest):
                 got = self.relay(*arguments).result()
                 self.assertEqual((got.code, got.out), (USAGE, b""))
                 self.assertRegex(got.err, r"^relay( send| receive)?: .+\nrelay.* --help shows what there is\n$")
+
+    def test_an_empty_value_is_refused_by_name(self):
+        for arguments in (("send", "any", "--server"), ("send", "any", "--file"), ("receive", "any", "--server"),
+                          ("receive", "any", "--exec"), ("inspect", "--listen", "a", "--to"), ("inspect", "--live"),
+                          ("inspect", "file", "--port"), ("inspect", "file", "-v", "--dump-bytes"),
+                          ("inspect", "--live", "a", "--snap-bytes"), ("bench", "raw", "--server"),
+                          ("bench", "raw", "--relayd"), ("bench", "raw", "--frames"), ("bench", "raw", "--warm-up")):
+            with self.subTest(arguments=arguments):
+                got = self.relay(*arguments, "").result()
+                self.assertEqual((got.code, got.out), (USAGE, b""))
+                self.assertRegex(got.err, f"^relay {arguments[0]}: {arguments[-1]}: .*it needs ")
+
+    def test_a_list_of_servers_has_no_gap(self):
+        for url in (",", "tcp://127.0.0.1:1,", ",tcp://127.0.0.1:1", "tcp://127.0.0.1:1,,tcp://127.0.0.1:1"):
+            for command in (("send", "any"), ("receive", "any"), ("bench", "raw")):
+                with self.subTest(url=url, command=command):
+                    words = f"'{url}' lacks a URL: it needs one, or several with a comma between\n"
+                    got = self.relay(*command, "--server", url).result()
+                    self.assertEqual(got.code, USAGE)
+                    self.assertIn(f"relay {command[0]}: --server: {words}", got.err)
+                    got = self.relay(*command, env={"RELAY_SERVER": url}).result()
+                    self.assertEqual(got.code, USAGE)
+                    self.assertIn(f"relay {command[0]}: RELAY_SERVER: {words}", got.err)
 
 
 class Help(unittest.TestCase):

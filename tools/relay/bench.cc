@@ -88,10 +88,10 @@ std::optional<int> Parse(int argc, const char* const* argv, Arguments& arguments
   CLI::App app("", "relay bench");
   app.add_option("MODE", arguments.mode)->required()->check(CLI::IsMember({"raw", "sdk"}));
   AddServer(app, plan.server);
-  app.add_option("--server-pid", plan.server_pid);
+  app.add_option("--server-pid", plan.server_pid)->check(Needs("a number"));
   app.add_option("--calls", arguments.calls)->transform(CLI::CheckedTransformer(kCalls));
-  CLI::Option* const relayd = app.add_option("--relayd", plan.relayd);
-  app.add_option("--listen", plan.listen)->needs(relayd);
+  CLI::Option* const relayd = app.add_option("--relayd", plan.relayd)->check(Needs("a program"));
+  app.add_option("--listen", plan.listen)->check(Needs("a URL"))->needs(relayd);
   app.add_option("--relayd-flag", plan.relayd_flags)->needs(relayd)->take_all()->expected(1)->allow_extra_args(false);
   app.add_option_function<std::string>("--under", [&plan](const std::string& text) { plan.under = Words(text); })
       ->needs(relayd);
@@ -99,15 +99,15 @@ std::optional<int> Parse(int argc, const char* const* argv, Arguments& arguments
   app.add_option("--in-flight", plan.shape.in_flight)->check(CLI::Range(size_t{1}, kMostInFlight));
   app.add_option("--receivers", plan.shape.receivers)->check(CLI::Range(size_t{1}, kMostInFlight));
   app.add_option("--body", plan.shape.body_bytes)->check(CLI::Range(8, 60'000));
-  app.add_option("--frames", plan.shape.frames)->check(CLI::IsMember({1, 3}));
-  app.add_option("--channel", plan.shape.channel);
-  app.add_option("--home-channel", plan.shape.home_channel);
+  app.add_option("--frames", plan.shape.frames)->check(Needs("a number"))->check(CLI::IsMember({1, 3}));
+  app.add_option("--channel", plan.shape.channel)->check(Needs("a number"));
+  app.add_option("--home-channel", plan.shape.home_channel)->check(Needs("a number"));
   CLI::Option* const shared = app.add_flag("--shared");
   CLI::Option* const each = app.add_flag("--each")->excludes(shared);
   CLI::Option* const requests = app.add_option("--requests", plan.requests)->check(CLI::PositiveNumber);
   std::optional<std::chrono::milliseconds> duration;
   AddDuration(app, "--duration", duration)->excludes(requests);
-  CLI::Option* const warm_up = app.add_option("--warm-up", plan.warm_up_requests);
+  CLI::Option* const warm_up = app.add_option("--warm-up", plan.warm_up_requests)->check(Needs("a number"));
   app.add_flag("--json", arguments.json);
   if (const std::optional<int> code = ParseCommandLine(app, argc, argv, kHelp)) return code;
   if (arguments.mode == "sdk" && (relayd->count() > 0 || duration.has_value())) {

@@ -4,6 +4,7 @@
 #define RELAY_TOOLS_RELAY_COMMAND_LINE_H_
 
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,10 +25,13 @@ std::optional<int> ParseCommandLine(CLI::App& app, int argc, const char* const* 
 // Says on stderr what is wrong with the command line, and gives the exit code.
 int UsageError(std::string_view command, std::string_view words);
 
+// Refuses an empty value: it is a variable of the shell's that nobody has set. `what` outlives the command line.
+std::function<std::string(const std::string&)> Needs(std::string_view what);
+
 // An option whose value is a time with its unit.
 CLI::Option* AddDuration(CLI::App& app, const std::string& name, std::optional<std::chrono::milliseconds>& value);
 
-// --server, RELAY_SERVER.
+// --server, RELAY_SERVER: one URL, or several. Whether each can be, the connection says.
 void AddServer(CLI::App& app, std::string& url);
 
 }  // namespace relay::tools

@@ -295,11 +295,6 @@ bool IsReadToo(const Arguments& arguments) {
   });
 }
 
-// An empty value is a variable of the shell's that nobody has set.
-std::function<std::string(const std::string&)> Needs(std::string_view what) {
-  return [what](const std::string& value) { return value.empty() ? "it needs " + std::string(what) : ""; };
-}
-
 // "" where the options fit each other.
 std::string WhatDoesNotFit(const Arguments& arguments) {
   if (arguments.listen.empty() != arguments.to.empty()) return "--listen and --to go together";
@@ -333,20 +328,20 @@ std::string WhatDoesNotFit(const Arguments& arguments) {
 int Inspect(int argc, const char* const* argv) {
   Arguments arguments;
   CLI::App app("", "relay inspect");
-  app.add_option("FILE", arguments.files)->expected(0, 2);
-  app.add_option("--listen", arguments.listen);
-  app.add_option("--to", arguments.to);
-  app.add_option("--live", arguments.live);
+  app.add_option("FILE", arguments.files)->expected(0, 2)->check(Needs("a file"));
+  app.add_option("--listen", arguments.listen)->check(Needs("a URL"));
+  app.add_option("--to", arguments.to)->check(Needs("a URL"));
+  app.add_option("--live", arguments.live)->check(Needs("a URL"));
   app.add_option("--channel", arguments.channel)->check(Needs("a channel"));
   app.add_option("--client", arguments.client)->check(Needs("an id"));
   app.add_option("--request", arguments.request)->check(Needs("an id"));
-  app.add_option("--snap-bytes", arguments.snap_bytes);
-  app.add_option("--port", arguments.port);
+  app.add_option("--snap-bytes", arguments.snap_bytes)->check(Needs("a number"));
+  app.add_option("--port", arguments.port)->check(Needs("a number"));
   app.add_option("--write", arguments.write)->check(Needs("a file"));
   app.add_option("--time", arguments.times)->check(CLI::IsMember({"relative", "delta", "clock"}));
   app.add_option("--color,--colour", arguments.colour)->check(CLI::IsMember({"auto", "always", "never"}));
   app.add_option("--width", arguments.width)->check(CLI::Range(inspect::TextOptions::kLeastWidth, size_t{1000}));
-  app.add_option("--dump-bytes", arguments.dump_bytes);
+  app.add_option("--dump-bytes", arguments.dump_bytes)->check(Needs("a number"));
   app.add_flag("-v,--verbose", arguments.is_verbose);
   app.add_flag("--strict", arguments.is_strict);
   app.add_flag("--resync", arguments.resyncs);

@@ -62,7 +62,7 @@ int Receive(int argc, const char* const* argv) {
   CLI::App app("", "relay receive");
   app.add_option("CHANNEL", arguments.channel)->required();
   AddServer(app, arguments.server);
-  CLI::Option* const exec = app.add_option("--exec", arguments.command);
+  CLI::Option* const exec = app.add_option("--exec", arguments.command)->check(Needs("a command"));
   CLI::Option* const echo = app.add_flag("--echo")->excludes(exec);
   app.add_option("--concurrency", arguments.concurrency)->check(CLI::Range(size_t{1}, kMaxConcurrency));
   app.add_option("--count", arguments.count)->check(CLI::Range(size_t{1}, kMaxCount));

@@ -87,7 +87,7 @@ std::optional<int> Parse(int argc, const char* const* argv, Arguments& arguments
   CLI::App app("", "relay send");
   app.add_option("CHANNEL", arguments.channel)->required();
   AddServer(app, arguments.server);
-  CLI::Option* const file = app.add_option("--file", arguments.file);
+  CLI::Option* const file = app.add_option("--file", arguments.file)->check(Needs("a file"));
   app.add_option("--data", arguments.data)->excludes(file);
   app.add_option("--method", arguments.options.method);
   app.add_option("--content-type", arguments.options.content_type);
