@@ -145,6 +145,18 @@ class Usage(RelayTest):
                 self.assertEqual((got.code, got.out), (USAGE, b""))
                 self.assertRegex(got.err, f"^relay {arguments[0]}: {arguments[-1]}: .*it needs ")
 
+    def test_a_value_that_is_cut_off_is_empty_and_not_the_next_argument(self):
+        got = self.relay("send", "nobody", "--method=", "--require-receiver", "--timeout", "1s", "--data=").result()
+        self.assertEqual(got.code, UNAVAILABLE)
+        got = self.relay("send", "any", "--server=", "--data", "x").result()
+        self.assertEqual(got.code, USAGE)
+        self.assertIn("--server: '' lacks a URL", got.err)
+
+    def test_what_stands_where_a_value_does_is_that_value(self):
+        self.worker("echo", "--echo")
+        got = self.send("echo", "--data", "--method=")
+        self.assertEqual((got.code, got.out), (OK, b"--method="))
+
     def test_a_list_of_servers_has_no_gap(self):
         for url in (",", "tcp://127.0.0.1:1,", ",tcp://127.0.0.1:1", "tcp://127.0.0.1:1,,tcp://127.0.0.1:1"):
             for command in (("send", "any"), ("receive", "any"), ("bench", "raw")):

@@ -1,7 +1,11 @@
 #include "tools/relay/command_line.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "tools/relay/exit_codes.h"
 #include "tools/relay/io.h"
@@ -17,12 +21,33 @@ std::string FaultOfServers(const std::string& urls) {
   return has_gap ? "'" + urls + "' lacks a URL: it needs one, or several with a comma between" : "";
 }
 
+// For CLI11, to which "--name=" has no value yet: it takes the next argument, "--idempotent" or whatever, for that.
+std::vector<std::string> WithEmptyValues(const CLI::App& app, int argc, const char* const* argv) {
+  std::vector<std::string> arguments;
+  bool is_value = false;
+  for (int i = 1; i < argc; ++i) {
+    std::string argument = argv[i];
+    const size_t equals = argument.find('=');
+    const CLI::Option* const option =
+        is_value || !argument.starts_with("--") ? nullptr : app.get_option_no_throw(argument.substr(0, equals));
+    const bool takes_value = option != nullptr && option->get_items_expected_min() > 0;
+    is_value = takes_value && equals == std::string::npos;
+    const bool is_cut_off = takes_value && equals + 1 == argument.size();
+    if (is_cut_off) argument.pop_back();
+    arguments.push_back(std::move(argument));
+    if (is_cut_off) arguments.emplace_back();
+  }
+  return arguments;
+}
+
 }  // namespace
 
 std::optional<int> ParseCommandLine(CLI::App& app, int argc, const char* const* argv, std::string_view help) {
   app.set_help_flag("-h,--help");
   try {
-    app.parse(argc, argv);
+    std::vector<std::string> arguments = WithEmptyValues(app, argc, argv);
+    std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes them
+    app.parse(std::move(arguments));
     return std::nullopt;
   } catch (const CLI::CallForHelp&) {
     return WriteAll(STDOUT_FILENO, "stdout", help).ok() ? kExitOk : kExitIo;
