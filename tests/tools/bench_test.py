@@ -19,6 +19,24 @@ class Raw(RelayTest):
         self.assertEqual(json.loads(got.out)["requests"], requests)
         return json.loads(got.out)
 
+    def test_counts_as_many_requests_as_it_was_asked_for(self):
+        for requests in (1, 10, 100):
+            for more in ((), ("--warm-up", "7"), ("--each", "--frames", "3")):
+                with self.subTest(requests=requests, more=more):
+                    got = self.bench("--json", "--requests", str(requests), *more)
+                    self.assertEqual(got.code, OK, got.err)
+                    self.assertEqual(json.loads(got.out)["requests"], requests)
+
+    def test_goes_in_step_behind_a_warm_up(self):
+        got = self.bench("--json", "--relayd", RELAYD, "--in-step", "--requests", "100", "--warm-up", "70")
+        self.assertEqual(got.code, OK, got.err)
+        self.assertEqual(json.loads(got.out)["requests"], 100)
+
+    def test_takes_as_long_as_it_was_asked_to(self):
+        got = self.bench("--json", "--duration", "50ms", "--warm-up", "100")
+        self.assertEqual(got.code, OK, got.err)
+        self.assertGreaterEqual(json.loads(got.out)["seconds"], 0.05)
+
     def test_answers_every_request_in_every_shape(self):
         for frames in ("1", "3"):
             for sharing in ("--shared", "--each"):
@@ -40,6 +58,22 @@ class Raw(RelayTest):
         got = self.bench("--server", "tcp://127.0.0.1:1")
         self.assertEqual(got.code, UNAVAILABLE)
         self.assertIn("connect tcp://127.0.0.1:1", got.err)
+
+    def test_refuses_a_server_that_is_no_process(self):
+        gone = subprocess.Popen(["true"])
+        gone.wait()
+        for pid in (str(gone.pid), "0", "-1", "x", ""):
+            for mode in ("raw", "sdk"):
+                with self.subTest(pid=pid, mode=mode):
+                    got = self.relay("bench", mode, "--server-pid", pid, "--requests", "1").result()
+                    self.assertEqual(got.code, USAGE)
+                    self.assertIn(f"relay bench: --server-pid: '{pid}' is no process that runs", got.err)
+
+    def test_knows_what_the_server_of_a_pid_cost(self):
+        relayd = self.start_relayd("tcp://127.0.0.1:0")
+        got = self.bench("--json", "--server", relayd.address, "--server-pid", str(relayd.pid), "--requests", "1000")
+        self.assertEqual(got.code, OK, got.err)
+        self.assertGreater(json.loads(got.out)["server_cpu_us"], 0)
 
     def test_steps_need_a_relayd_of_its_own(self):
         self.assertEqual(self.bench("--in-step").code, USAGE)

@@ -172,7 +172,7 @@ void Load::OnRefusal(size_t sender) {
 }
 
 bool Load::MayBegin() const {
-  if (plan_->requests > 0) return begun_ < plan_->warm_up_requests + plan_->requests;
+  if (plan_->requests > 0) return begun_ < plan_->warm_up_requests + (is_warm_ ? plan_->requests : 0);
   return !is_warm_ || now_ < warm_at_ + plan_->duration;
 }
 
@@ -235,6 +235,7 @@ absl::StatusOr<LoadResult> Load::Run(const LoadPlan& plan) {
   next_at_ = now_ = Clock::now();
   NoteWarm();
   if (absl::Status status = plan.pause && plan.resume ? RunInStep() : RunFree(); !status.ok()) return status;
+  if (!is_warm_) return absl::DeadlineExceededError("the warm-up did not end");
   result_.elapsed = Clock::now() - warm_at_;
   result_.lost = begun_ - ended_;
   return result_;

@@ -59,7 +59,7 @@ class Dialect {
 
 struct LoadPlan {
   uint64_t warm_up_requests = 0;
-  uint64_t requests = 0;                 // 0: as many as the time allows
+  uint64_t requests = 0;                 // begun when those have ended; 0: as many as the time allows
   std::chrono::nanoseconds duration{0};  // after the warming up; where requests is 0
   double per_second = 0;             // begun at this rate, whatever comes back; 0: as soon as the last one has ended
   size_t most_active = 0;            // of the senders, in turn; 0: all

@@ -11,8 +11,10 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "tools/bench/raw.h"
 #include "tools/bench/sdk.h"
+#include "tools/bench/server_process.h"
 #include "tools/relay/command_line.h"
 #include "tools/relay/commands.h"
 #include "tools/relay/exit_codes.h"
@@ -39,9 +41,9 @@ the load
   --channel N          raw: number of the channel that is used [0]
   --home-channel N     raw: one that each connection joins first, and does not
                        use: with several threads it is at home where that is
-  --requests N         [100000]
+  --requests N         so many are counted [100000]
   --duration TIME      raw: for so long instead
-  --warm-up N          requests that are not counted [a tenth]
+  --warm-up N          requests before those, which are not counted [a tenth]
   --calls WHICH        sdk: callback (SendAsync, ReceiveAsync), blocking (Send,
                        Serve) or streamed (Start, Serve) [callback]
 
@@ -80,15 +82,23 @@ std::vector<std::string> Words(const std::string& text) {
   return words;
 }
 
+// "" where there is none.
+std::string FaultOfPid(const std::string& text) {
+  pid_t pid = 0;
+  const bool runs = absl::SimpleAtoi(text, &pid) && pid > 0 && bench::ProcessMeter(pid).State() != '\0';
+  return runs ? "" : "'" + text + "' is no process that runs";
+}
+
 std::optional<int> Parse(int argc, const char* const* argv, Arguments& arguments) {
   constexpr size_t kMostInFlight = 4096;
+  constexpr uint64_t kMostRequests = 1'000'000'000'000;
   bench::RawPlan& plan = arguments.plan;
   plan.listen = "tcp://127.0.0.1:0";
   plan.requests = 100'000;
   CLI::App app("", "relay bench");
   app.add_option("MODE", arguments.mode)->required()->check(CLI::IsMember({"raw", "sdk"}));
   AddServer(app, plan.server);
-  app.add_option("--server-pid", plan.server_pid)->check(Needs("a number"));
+  app.add_option("--server-pid", plan.server_pid)->check(FaultOfPid);
   app.add_option("--calls", arguments.calls)->transform(CLI::CheckedTransformer(kCalls));
   CLI::Option* const relayd = app.add_option("--relayd", plan.relayd)->check(Needs("a program"));
   app.add_option("--listen", plan.listen)->check(Needs("a URL"))->needs(relayd);
@@ -104,7 +114,8 @@ std::optional<int> Parse(int argc, const char* const* argv, Arguments& arguments
   app.add_option("--home-channel", plan.shape.home_channel)->check(Needs("a number"));
   CLI::Option* const shared = app.add_flag("--shared");
   CLI::Option* const each = app.add_flag("--each")->excludes(shared);
-  CLI::Option* const requests = app.add_option("--requests", plan.requests)->check(CLI::PositiveNumber);
+  CLI::Option* const requests =
+      app.add_option("--requests", plan.requests)->check(CLI::Range(uint64_t{1}, kMostRequests));
   std::optional<std::chrono::milliseconds> duration;
   AddDuration(app, "--duration", duration)->excludes(requests);
   CLI::Option* const warm_up = app.add_option("--warm-up", plan.warm_up_requests)->check(Needs("a number"));
