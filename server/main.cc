@@ -145,9 +145,9 @@ int Run(relay::server::Options options) {
 int main(int argc, char** argv) {
   OpenStandardDescriptors();
   KeepFreedMemory();
-  std::signal(SIGPIPE, SIG_IGN);  // whoever read the log may be gone
   relay::proto::SilenceProtobuf();
   auto parsed = relay::server::ParseOptions(argc, argv);
   if (const int* const exit_status = std::get_if<int>(&parsed)) return *exit_status;
+  std::signal(SIGPIPE, SIG_IGN);  // whoever read the log may be gone
   return Run(std::get<relay::server::Options>(std::move(parsed)));
 }

@@ -1,10 +1,13 @@
 #include "server/options.h"
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <iostream>
 #include <limits>
 #include <memory>
+#include <sstream>
 #include <string_view>
 
 #include "absl/strings/numbers.h"
@@ -21,6 +24,7 @@ namespace {
 
 constexpr size_t kHelpColumn = 30;
 constexpr size_t kHelpWidth = 80;
+constexpr int kFailureExit = 1;
 constexpr int kUsageExit = 64;
 
 std::string Wrapped(std::string_view text) {
@@ -260,6 +264,15 @@ std::string WordsOf(CLI::App& app, const CLI::ParseError& error) {
   return app.get_config_ptr()->as<std::string>() + ": " + error.what();
 }
 
+// What --help or --version asked for. The exit status.
+int Print(CLI::App& app, const CLI::ParseError& asked) {
+  std::ostringstream text;
+  app.exit(asked, text);
+  if (std::cout << text.str() << std::flush) return 0;
+  std::cerr << "relayd: write to stdout: " << std::strerror(errno) << "\n";
+  return kFailureExit;
+}
+
 }  // namespace
 
 std::variant<Options, int> ParseOptions(int argc, const char* const* argv) {
@@ -288,7 +301,7 @@ std::variant<Options, int> ParseOptions(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);
+    if (error.get_exit_code() == 0) return Print(app, error);
     std::cerr << "relayd: " << WordsOf(app, error) << "\nrelayd --help shows the options\n";
     return kUsageExit;
   }

@@ -24,7 +24,8 @@ struct Options {
 };
 
 // Reads argv, and the file that --config names; the command line goes before the file. Else the exit status: 0 where
-// --help or --version was printed to stdout, 64 (EX_USAGE) where an option was refused, with the reason on stderr.
+// --help or --version was printed to stdout, 1 where it could not be, 64 (EX_USAGE) where an option was refused, with
+// the reason on stderr.
 std::variant<Options, int> ParseOptions(int argc, const char* const* argv);
 
 }  // namespace relay::server

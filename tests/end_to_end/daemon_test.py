@@ -126,6 +126,13 @@ class Start(unittest.TestCase):
         self.assertEqual(got.returncode, 1)
         self.assertIn("write to stdout: No space left on device", got.stderr)
 
+    def test_help_that_cannot_be_written_is_a_failure(self):
+        for option in ("--help", "--version"):
+            with self.subTest(option=option), open("/dev/full", "w", encoding="utf-8") as full:
+                got = self.run_relayd(option, stdout=full, stderr=subprocess.PIPE)
+                self.assertEqual((got.returncode, got.stderr),
+                                 (1, "relayd: write to stdout: No space left on device\n"))
+
 
 class Log(unittest.TestCase):
     def faults(self):

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import OK, RELAYD, UNAVAILABLE, USAGE, RelayTest
+from harness import IO, OK, RELAYD, UNAVAILABLE, USAGE, RelayTest
 
 
 class Raw(RelayTest):
@@ -74,6 +74,11 @@ class Raw(RelayTest):
         got = self.bench("--json", "--server", relayd.address, "--server-pid", str(relayd.pid), "--requests", "1000")
         self.assertEqual(got.code, OK, got.err)
         self.assertGreater(json.loads(got.out)["server_cpu_us"], 0)
+
+    def test_a_result_that_cannot_be_written_is_a_failure(self):
+        with open("/dev/full", "wb") as full:
+            got = self.relay("bench", "raw", "--requests", "1", stdout=full).result()
+        self.assertEqual((got.code, got.err), (IO, "relay bench: write stdout: No space left on device\n"))
 
     def test_steps_need_a_relayd_of_its_own(self):
         self.assertEqual(self.bench("--in-step").code, USAGE)

@@ -181,6 +181,20 @@ class Help(unittest.TestCase):
                 self.assertEqual((got.returncode, got.stderr), (OK, ""))
                 self.assertLessEqual(max(map(len, got.stdout.splitlines())), 80)
 
+    def test_that_cannot_be_written_is_a_failure(self):
+        for command, arguments in (("relay", ["--help"]), ("relay", ["--version"]), ("relay send", ["send", "--help"])):
+            with self.subTest(arguments=arguments), open("/dev/full", "wb") as full:
+                got = subprocess.run([RELAY, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+                self.assertEqual((got.returncode, got.stderr),
+                                 (IO, f"{command}: write stdout: No space left on device\n"))
+
+    def test_that_nobody_reads_is_given_up_without_a_word(self):
+        reading, writing = os.pipe()
+        os.close(reading)
+        got = subprocess.run([RELAY, "--help"], stdout=writing, stderr=subprocess.PIPE, check=False)
+        os.close(writing)
+        self.assertEqual((got.returncode, got.stderr), (CANCELLED, b""))
+
     def test_says_the_version(self):
         self.assertRegex(self.run_relay("--version").stdout, r"^relay \d+\.\d+\.\d+\n$")
 

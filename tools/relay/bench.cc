@@ -1,7 +1,5 @@
 // relay bench: what a relay costs, measured.
 
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -155,8 +153,7 @@ int Bench(int argc, const char* const* argv) {
     PrintError("relay bench: " + std::string(result.status().message()) + "\n");
     return ExitCodeOf(static_cast<StatusCode>(result.status().code()));
   }
-  const std::string text = arguments.json ? bench::ToJson(*result) : bench::Describe(*result);
-  return WriteAll(STDOUT_FILENO, "stdout", text).ok() ? kExitOk : kExitIo;
+  return Print("relay bench", arguments.json ? bench::ToJson(*result) : bench::Describe(*result));
 }
 
 }  // namespace relay::tools

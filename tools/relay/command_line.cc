@@ -1,5 +1,7 @@
 #include "tools/relay/command_line.h"
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
@@ -50,10 +52,19 @@ std::optional<int> ParseCommandLine(CLI::App& app, int argc, const char* const* 
     app.parse(std::move(arguments));
     return std::nullopt;
   } catch (const CLI::CallForHelp&) {
-    return WriteAll(STDOUT_FILENO, "stdout", help).ok() ? kExitOk : kExitIo;
+    return Print(app.get_name(), help);
   } catch (const CLI::ParseError& error) {
     return UsageError(app.get_name(), error.what());
   }
+}
+
+int Print(std::string_view command, std::string_view text) {
+  const Status status = WriteAll(STDOUT_FILENO, "stdout", text);
+  if (status.ok()) return kExitOk;
+  // Who has read enough needs no word.
+  if (status.code() == StatusCode::kFailedPrecondition) return ExitCodeOf(StatusCode::kCancelled);
+  PrintError(std::string(command) + ": " + status.message() + "\n");
+  return kExitIo;
 }
 
 int UsageError(std::string_view command, std::string_view words) {

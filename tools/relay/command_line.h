@@ -22,6 +22,9 @@ inline constexpr std::string_view kDefaultServer = "tcp://127.0.0.1:7420";
 // by hand: the order and the words of a page are worth more than what can be generated.
 std::optional<int> ParseCommandLine(CLI::App& app, int argc, const char* const* argv, std::string_view help);
 
+// Writes what was asked for to stdout, or says on stderr why not, and gives the exit code.
+int Print(std::string_view command, std::string_view text);
+
 // Says on stderr what is wrong with the command line, and gives the exit code.
 int UsageError(std::string_view command, std::string_view words);
 

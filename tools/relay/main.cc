@@ -1,7 +1,5 @@
 // relay: hands the command line to the subcommand that it names.
 
-#include <unistd.h>
-
 #include <csignal>
 #include <string>
 #include <string_view>
@@ -35,11 +33,6 @@ tcp://127.0.0.1:7420.
 exit codes; those from 11 to 26 are 10 + the number of the request's status:
 )";
 
-int Print(std::string_view text) {
-  using relay::tools::WriteAll;
-  return WriteAll(STDOUT_FILENO, "stdout", text).ok() ? relay::tools::kExitOk : relay::tools::kExitIo;
-}
-
 int Run(int argc, const char* const* argv) {
   const std::string_view command = argc > 1 ? argv[1] : "";
   if (command == "send"sv) return relay::tools::Send(argc - 1, argv + 1);
@@ -47,9 +40,9 @@ int Run(int argc, const char* const* argv) {
   if (command == "bench"sv) return relay::tools::Bench(argc - 1, argv + 1);
   if (command == "inspect"sv) return relay::tools::Inspect(argc - 1, argv + 1);
   if (command == "--help"sv || command == "-h"sv || command == "help"sv) {
-    return Print(std::string(kHelp) + relay::tools::ExitCodeTable());
+    return relay::tools::Print("relay", std::string(kHelp) + relay::tools::ExitCodeTable());
   }
-  if (command == "--version"sv) return Print("relay " RELAY_VERSION "\n");
+  if (command == "--version"sv) return relay::tools::Print("relay", "relay " RELAY_VERSION "\n");
   return relay::tools::UsageError("relay", command.empty() ? "a command is missing: send, receive, inspect or bench"
                                                            : "no command '" + std::string(command) + "'");
 }
