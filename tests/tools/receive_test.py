@@ -198,7 +198,9 @@ class Modes(RelayTest):
         sender = self.queued_sender()
         worker = self.relay("receive", "jobs", "--echo", "--wait", "2s", "--count", "2")
         self.assertEqual(sender.result().code, OK)
-        self.assertEqual(worker.wait(), DEADLINE_EXCEEDED)
+        got = worker.result()
+        self.assertEqual(got.code, DEADLINE_EXCEEDED)
+        self.assertIn("DEADLINE_EXCEEDED: 1 request came, the last wait was of 2.0 s", got.err)
 
     def test_quiet_says_nothing_of_requests_and_the_default_only_what_failed(self):
         for flags, lines in (["--quiet"], 0), ([], 1), (["--verbose"], 2):

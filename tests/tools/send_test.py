@@ -189,6 +189,10 @@ class Repeat(RelayTest):
         self.assertEqual((got.code, got.out), (OK, b""))
         self.assertRegex(got.err, r"^500 requests in .* \d+ requests/s, p50 .*s, p99 .*s\n +500 OK\n$")
 
+    def test_one_is_a_request(self):
+        self.worker("echo", "--echo")
+        self.assertRegex(self.send("echo", "--repeat", "1").err, "^1 request in ")
+
     def test_sends_the_file_each_time(self):
         worker = self.worker("sink", "--exec", "cksum")
         self.assertEqual(self.send("sink", "--repeat", "3", "--file", self.file("body", bytes(300_000))).code, OK)
@@ -210,7 +214,7 @@ class Repeat(RelayTest):
         sender = self.sender("echo", "--repeat", "1000000000", "--data", "x")
         worker.wait_for("OK")
         self.interrupt(sender)
-        sender.wait_for(r"^\d{1,9} requests in ")
+        sender.wait_for(r"^\d{1,9} requests? in ")
         self.assertEqual(sender.wait(), OK)
 
     def test_that_is_interrupted_twice_ends_at_once(self):

@@ -23,6 +23,12 @@ TEST(ParseDuration, TakesANumberAndItsUnit) {
   EXPECT_EQ(ParseDuration("0s"), milliseconds(0));
 }
 
+TEST(Counted, OneIsSingular) {
+  EXPECT_EQ(Counted(0, "request"), "0 requests");
+  EXPECT_EQ(Counted(1, "request"), "1 request");
+  EXPECT_EQ(Counted(2, "request"), "2 requests");
+}
+
 TEST(ParseDuration, RefusesWhatIsNoTime) {
   for (const char* text :
        {"", "5", "s", "-1s", "+1s", " 1s", "1s ", "1 s", "1d", "1h30m", "1e3s", "nans", "infs", "0x1s"}) {

@@ -94,7 +94,7 @@ absl::StatusOr<RawResult> Measure(const Shape& shape, Dialect& dialect, LoadPlan
 }
 
 std::string Describe(const RawResult& result) {
-  std::string text = absl::StrFormat("%d requests in %s: %.0f requests/s", result.load.requests,
+  std::string text = absl::StrFormat("%s in %s: %.0f requests/s", tools::Counted(result.load.requests, "request"),
                                      tools::FormatDuration(result.load.elapsed), RequestsPerSecond(result));
   for (const double part : kPercentiles) {
     text += absl::StrFormat(", p%g %.0f us", part * 100, Microseconds(result.load.latencies.Percentile(part)));

@@ -26,7 +26,8 @@ std::string ReadProgressText(const Source::Position& position, uint64_t frames, 
   }
   text += tools::FormatBytes(position.read_bytes);
   if (position.total_bytes > 0) text += " of " + tools::FormatBytes(position.total_bytes);
-  absl::StrAppend(&text, ", ", frames, " frames, ", static_cast<uint64_t>(static_cast<double>(frames) / seconds), "/s");
+  absl::StrAppend(&text, ", ", tools::Counted(frames, "frame"), ", ",
+                  static_cast<uint64_t>(static_cast<double>(frames) / seconds), "/s");
   return text;
 }
 

@@ -101,12 +101,13 @@ std::string SummarySink::Text() const {
   const Style& style = options_.style;
   const absl::Duration time = last_ - first_;
   const size_t name = options_.width >= 140 ? 20 : options_.width >= 100 ? 11 : 8;
-  std::string text =
-      absl::StrCat(frames_, " frames on ", connections_, connections_ == 1 ? " connection" : " connections");
+  std::string text = absl::StrCat(tools::Counted(frames_, "frame"), " on ", tools::Counted(connections_, "connection"));
   if (first_ != absl::InfinitePast()) absl::StrAppend(&text, " in ", CompactTime(time));
   if (broken_rules_ > 0) absl::StrAppend(&text, ", ", style.Bad(absl::StrCat(broken_rules_, " broke a rule")));
-  if (skipped_bytes_ > 0) absl::StrAppend(&text, ", ", style.Bad(absl::StrCat(skipped_bytes_, " bytes skipped")));
-  if (lost_frames_ > 0) absl::StrAppend(&text, ", ", style.Bad(absl::StrCat(lost_frames_, " frames lost")));
+  if (skipped_bytes_ > 0)
+    absl::StrAppend(&text, ", ", style.Bad(absl::StrCat(tools::Counted(skipped_bytes_, "byte"), " skipped")));
+  if (lost_frames_ > 0)
+    absl::StrAppend(&text, ", ", style.Bad(absl::StrCat(tools::Counted(lost_frames_, "frame"), " lost")));
   text += "\n\n";
   const bool is_wide = options_.width >= 100;
   const bool has_rate = options_.width >= 80;

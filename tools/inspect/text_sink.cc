@@ -132,7 +132,8 @@ void TextSink::PrintVerbose(const SeenFrame& frame) {
   const size_t dumped = std::min(frame.payload.size(), options_.dump_bytes);
   PrintDump(frame.offset + proto::kHeaderBytes, frame.payload.first(dumped), UINT64_MAX);
   if (frame.payload_bytes > dumped) {
-    PrintLine(options_.style.Dim(absl::StrCat("    and ", frame.payload_bytes - dumped, " bytes more")));
+    PrintLine(
+        options_.style.Dim(absl::StrCat("    and ", tools::Counted(frame.payload_bytes - dumped, "byte"), " more")));
   }
 }
 
@@ -199,17 +200,17 @@ void TextSink::OnDamage(const Place& place, const Damage& damage) {
 }
 
 void TextSink::OnSkipped(const Place& place, const Skipped& skipped) {
-  std::string text = absl::StrCat("skipped ", skipped.bytes, skipped.bytes == 1 ? " byte, from " : " bytes, from ",
-                                  skipped.offset, " to ", skipped.offset + skipped.bytes);
+  std::string text = absl::StrCat("skipped ", tools::Counted(skipped.bytes, "byte"), ", from ", skipped.offset, " to ",
+                                  skipped.offset + skipped.bytes);
   switch (skipped.why) {
     case Skipped::Why::kDamage:
       break;
     case Skipped::Why::kTruncated:
       text = skipped.frame_bytes > 0
-                 ? absl::StrCat("ends inside of a frame: ", skipped.bytes, " of its ", skipped.frame_bytes,
-                                " bytes, from ", skipped.offset)
-                 : absl::StrCat("ends inside of ", skipped.is_preface ? "the preface: " : "a header: ", skipped.bytes,
-                                " bytes, from ", skipped.offset);
+                 ? absl::StrCat("ends inside of a frame: ", skipped.bytes, " of its ",
+                                tools::Counted(skipped.frame_bytes, "byte"), ", from ", skipped.offset)
+                 : absl::StrCat("ends inside of ", skipped.is_preface ? "the preface: " : "a header: ",
+                                tools::Counted(skipped.bytes, "byte"), ", from ", skipped.offset);
       break;
     case Skipped::Why::kGap:
       absl::StrAppend(&text, ": beside a gap");
@@ -232,8 +233,10 @@ void TextSink::OnGap(const Place& place, uint64_t offset, uint64_t bytes) {
 
 void TextSink::OnLost(uint64_t frames, absl::Time at) {
   PrintHead();
-  PrintLine(absl::StrCat(options_.style.Bad("!"), options_.style.Dim(FitLeft(TimeText(at, 0), layout_.time)), " ",
-                         options_.style.Bad(absl::StrCat(frames, " frames were lost: this observer was too slow"))));
+  PrintLine(
+      absl::StrCat(options_.style.Bad("!"), options_.style.Dim(FitLeft(TimeText(at, 0), layout_.time)), " ",
+                   options_.style.Bad(absl::StrCat(tools::Counted(frames, "frame"), frames == 1 ? " was" : " were",
+                                                   " lost: this observer was too slow"))));
 }
 
 void TextSink::OnClose(const Place& place) {

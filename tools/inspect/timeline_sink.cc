@@ -129,7 +129,7 @@ void Drawing::Stream(std::string_view label, const Exchange::Stream& stream) {
     cells[i] = kHeights[height];
   }
   const std::string bytes_text = CompactBytes(stream.body_bytes);
-  const std::string frames_text = absl::StrCat(stream.frames, stream.frames == 1 ? " frame" : " frames");
+  const std::string frames_text = tools::Counted(stream.frames, "frame");
   Row(label, cells, colour_,
       exchange_.has_missed ? absl::StrCat("at least ", bytes_text) : absl::StrCat(bytes_text, " in ", frames_text));
 }

@@ -73,8 +73,8 @@ std::string WelcomeWords(const v1::Welcome& welcome) {
   parts.Add(absl::StrCat("start ", CompactBytes(welcome.max_start_bytes())));
   parts.Add(
       absl::StrCat("heartbeat ", Milliseconds(welcome.heartbeat_interval_ms()), " x ", welcome.heartbeat_misses()));
-  parts.Add(absl::StrCat(welcome.max_clients_per_connection(), " clients"));
-  parts.Add(absl::StrCat(welcome.max_attempts(), " attempts"));
+  parts.Add(tools::Counted(welcome.max_clients_per_connection(), "client"));
+  parts.Add(tools::Counted(welcome.max_attempts(), "attempt"));
   return parts.Take();
 }
 
@@ -131,7 +131,7 @@ std::string ObserveWords(const v1::Observe& observe) {
   parts.Add(id("request ", observe.request_id()));
   std::string words = parts.Take();
   if (words.empty()) words = "everything";
-  return absl::StrCat(words, ", ", observe.snap_bytes(), " bytes of each");
+  return absl::StrCat(words, ", ", tools::Counted(observe.snap_bytes(), "byte"), " of each");
 }
 
 std::string CreditWords(const SeenFrame& frame) {
@@ -372,7 +372,8 @@ std::string PayloadWords(const SeenFrame& frame) {
     case Payload::State::kParsed:
       return ContentWords(frame);
     case Payload::State::kCut:
-      return absl::StrCat(frame.payload.size(), " of ", frame.payload_bytes, " bytes are known");
+      return absl::StrCat(frame.payload.size(), " of ", tools::Counted(frame.payload_bytes, "byte"),
+                          frame.payload.size() == 1 ? " is" : " are", " known");
     case Payload::State::kMalformed:
     case Payload::State::kBadStart:
       break;

@@ -44,6 +44,7 @@
 #include "tools/relay/exit_codes.h"
 #include "tools/relay/io.h"
 #include "tools/relay/stop_signals.h"
+#include "tools/relay/text.h"
 
 namespace relay::tools {
 namespace {
@@ -231,8 +232,8 @@ absl::StatusOr<std::unique_ptr<inspect::Source>> OpenSource(const Arguments& arg
     }
     const uint16_t port = arguments.port.value_or(inspect::kRelayPort);
     return inspect::OpenCapture(std::move(input), port, [](uint64_t connections) {
-      PrintError("relay inspect: left out, since they are not relay's: " + std::to_string(connections) +
-                 (connections == 1 ? " TCP connection" : " TCP connections") + "; --port names a relay's port\n");
+      PrintError("relay inspect: left out, since they are not relay's: " + Counted(connections, "TCP connection") +
+                 "; --port names a relay's port\n");
     });
   }
   // Who sees frames sees it beside them.

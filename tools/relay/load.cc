@@ -63,7 +63,7 @@ std::string Load::Summary() const {
     ends += name.empty() ? "\n" : " " + name + "\n";
   }
   const double seconds = std::max(1e-6, std::chrono::duration<double>(elapsed_).count());
-  return std::to_string(requests) + " requests in " + FormatDuration(elapsed_) + ": " +
+  return Counted(requests, "request") + " in " + FormatDuration(elapsed_) + ": " +
          std::to_string(static_cast<uint64_t>(std::lround(static_cast<double>(requests) / seconds))) +
          " requests/s, p50 " + FormatDuration(latencies_.Percentile(0.5)) + ", p99 " +
          FormatDuration(latencies_.Percentile(0.99)) + "\n" + ends;

@@ -74,8 +74,7 @@ bool Receiver::OnStopSignal() {
     if (server_ == nullptr) return false;
   }
   if (const size_t running = running_; running > 0) {
-    Say("finishing " + std::to_string(running) + (running == 1 ? " request" : " requests") +
-        "; a second signal stops at once");
+    Say("finishing " + Counted(running, "request") + "; a second signal stops at once");
   }
   Stop();
   return true;
@@ -168,7 +167,7 @@ int Receiver::ExitCode(const Status& pool_status) {
     // The wait has run out: no more than the end of the work, unless too little of it came.
     const bool is_enough = taken_ > 0 && taken_ >= arguments_.count;
     status = is_enough ? OkStatus()
-                       : DeadlineExceededError(std::to_string(taken_) + " requests came, the last wait was of " +
+                       : DeadlineExceededError(Counted(taken_, "request") + " came, the last wait was of " +
                                                FormatDuration(*arguments_.wait));
   }
   if (status.ok()) status = first_cut_short_;

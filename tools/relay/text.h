@@ -16,6 +16,9 @@ namespace relay::tools {
 // "30s", "1.5h", "200ms", "2m" or "0"; nothing for any other text, and for more than the 32 bits of ms on the wire.
 std::optional<std::chrono::milliseconds> ParseDuration(std::string_view text);
 
+// "1 frame", "2 frames".
+std::string Counted(uint64_t count, std::string_view noun);
+
 // "812 B", "34.0 KiB", "2.0 GiB": at most 10 characters.
 std::string FormatBytes(uint64_t bytes);
 
