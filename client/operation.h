@@ -152,7 +152,7 @@ class Operation : public std::enable_shared_from_this<Operation> {
   absl::Time submitted;
   absl::Time turn_since;
   absl::Time armed = absl::InfiniteFuture();
-  // Of a Send that is to go out again: not before this, and the first time that a server would not have it.
+  // Of one that is to be tried again: not before this, and the first time that a server would not have a Send.
   absl::Time not_before = absl::InfinitePast();
   absl::Time refused_since = absl::InfiniteFuture();
   bool is_blocked = false;  // stands in Roster's list of those that wait for room in the output

@@ -256,6 +256,7 @@ void Roster::OnEvent(Session& session, const Event& event, absl::Time now) {
 }
 
 void Roster::OnLeft(Participant& participant, const Status& why, absl::Time now) {
+  const bool is_leaving = participant.session->is_leaving;
   Unbind(participant);
   const std::shared_ptr<Operation> operation = participant.current;
   if (operation == nullptr) return;
@@ -263,9 +264,11 @@ void Roster::OnLeft(Participant& participant, const Status& why, absl::Time now)
     operation->OnLeft(why);
     return End(*operation, why, now);
   }
-  // A join that crossed GOAWAY: nothing has begun here, and the next connection is to come.
+  // A join that crossed GOAWAY: nothing has begun here, and the next connection is to come. Of a server with several
+  // cores one may say so before all of them drain, and GOAWAY is said.
   const auto verdict = operation->OnLost(why, 0);
   if (verdict.has_value()) return EndOrSendAgain(*operation, *verdict, now);
+  if (!is_leaving) operation->not_before = now + backoff_.Draw(0);
   Advance(*operation, now);
 }
 
@@ -320,8 +323,8 @@ absl::Time Roster::DeadlineOf(const Operation& operation) const {
       return own;
     case Phase::kTurn: {
       if (is_up()) {
-        if (!is_send) return absl::InfiniteFuture();
-        return operation.not_before == absl::InfinitePast() ? own : std::min(own, operation.not_before);
+        const absl::Time until = is_send ? own : absl::InfiniteFuture();
+        return operation.not_before == absl::InfinitePast() ? until : std::min(until, operation.not_before);
       }
       if (!is_send) return own;
       return std::min(own, std::max(away_since_, operation.turn_since) + wait_for_connection_);

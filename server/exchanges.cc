@@ -42,7 +42,7 @@ End Exchanges::OnRequest(Session& session, Client* client, Frame frame) {
     effects_.Refuse(session, frame.slot(), id, end, retry_after_ms);
     return End::kNone;
   };
-  if (client == nullptr) return refuse(End::kSlotNotJoined);
+  if (client == nullptr) return refuse(NotJoined());
   registry::Channel& channel = *client->channel;
   if (registry::Exchange* const live = channel.FindExchange(id); live != nullptr) {
     if (live->sender != client) return refuse(End::kIdLive);
@@ -411,7 +411,7 @@ End Exchanges::OnReceive(Session& session, Client* client, Frame frame) {
 void Exchanges::BeginReceive(Session& session, Client* client, uint16_t slot, std::optional<uint32_t> wait_ms) {
   End refusal = End::kNone;
   if (client == nullptr) {
-    refusal = End::kSlotNotJoined;
+    refusal = NotJoined();
   } else if (client->operation != registry::Operation::kIdle) {
     refusal = End::kSlotBusy;
   } else if (session.is_leaving) {
@@ -425,6 +425,8 @@ void Exchanges::BeginReceive(Session& session, Client* client, uint16_t slot, st
   }
   registry::Channel& channel = *client->channel;
   channel.NoteReceiver(*client);
+  // Those who were passed over come first.
+  if (!session.passed_over.empty()) GoOn(session);
   if (Exchange* const oldest = OldestInTime(channel); oldest == nullptr) {
     channel.Wait(*client);
   } else if (IsBehind(session)) [[unlikely]] {

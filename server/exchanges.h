@@ -96,6 +96,8 @@ class Exchanges {
   // Gives up the copy and the WINDOW that were kept for another receiver.
   void StopKeeping(Exchange& exchange);
 
+  // Why there is no client: a drain has refused its JOIN, perhaps.
+  End NotJoined() const { return is_admitting_ ? End::kSlotNotJoined : End::kStopping; }
   // What is known to be owed to the session. Of a guest, what is on its way and may never be told to be taken is not.
   static size_t OwedBytes(const Session& session) {
     return session.unsent_bytes + (session.on_their_way < Crossings::kToldBytes ? 0 : session.on_their_way);

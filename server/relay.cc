@@ -166,7 +166,8 @@ size_t Relay::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now,
     if (decoded == proto::Decoded::kNeedMore) {
       work -= session->work_of_errors;
       partial_frames_.Set(*session, bytes.size() - taken, taken > 0);
-      CutPartialFrames();
+      if (partial_frames_.total_bytes() > limits_.partial_frame_bytes_total) [[unlikely]]
+        CutPartialFrames();
       return taken;
     }
     std::string_view words;

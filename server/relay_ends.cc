@@ -95,10 +95,10 @@ void Relay::Finish(Session& session, End end, State state) {
     effects_.Note({Notice::Level::kInfo, "connection_end", session.id, session.peer, end, ""});
   }
   if (std::exchange(session.is_waiting, false)) session.reads_on = true;
-  partial_frames_.Set(session, 0, false);
   session.doom = {};
   session.end = end;
   session.state = state;
+  partial_frames_.Set(session, 0, false);
   if (state == State::kLingering) {
     wheel_.Set(session.deadline, now_ + NanosecondsOf(limits_.linger_time));
   } else {

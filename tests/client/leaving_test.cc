@@ -242,6 +242,21 @@ TEST_F(LeavingTest, WithdrawnWaitHearsItsEchoThere) {
   first_->link = nullptr;  // whose mailbox holds the wait
 }
 
+// Of a server with several cores one may drain before GOAWAY can be said.
+TEST_F(LeavingTest, JoinThatIsRefusedBeforeGoawayIsTriedAgainAfterAPause) {
+  Connect();
+  const auto wait = Receive(first_);
+  Output();
+  v1::Status wire;
+  ToWireWithEnd(Unavailable("stopping", false), wire);
+  Hear(FrameType::kLeave, 0, first_->slot, ToWire(first_->id), wire.SerializeAsString());
+  EXPECT_EQ(wait->phase(), Operation::Phase::kTurn);
+  EXPECT_THAT(Output(), IsEmpty());
+  EXPECT_LE(roster_.next_time(), now_ + kReconnectMin);
+  Pass(kReconnectMin);
+  EXPECT_THAT(Types(Output()), ElementsAre(FrameType::kJoin, FrameType::kReceive));
+}
+
 TEST_F(LeavingTest, CloseTellsBothServers) {
   Connect();
   SendOf(first_, "there");

@@ -47,6 +47,29 @@ TEST(Drain, RefusesWhatHasNotSaidHelloAndWhatComes) {
   driver.Connect().ExpectRefused(End::kStopping);
 }
 
+// With each JOIN comes a RECEIVE for a slot that is not joined then.
+TEST(Drain, JoinsThatCrossItAreNobodysFault) {
+  Limits limits = TestLimits();
+  limits.reset_burst = 10;
+  Driver driver(limits);
+  Peer& worker = driver.Joined("c");
+  worker.Send(ReceiveFrame(1));
+  Peer& sender = driver.Joined("c");
+  sender.Send(StartFrame(flag::kRequest | flag::kFin, 1, Id(9)));
+  EXPECT_EQ(worker.TakeOne().type, FrameType::kStart);
+  driver.Drain();
+  ExpectStopping(sender.TakeOne(), FrameType::kGoaway);
+  std::string crossing;
+  for (uint16_t slot = 2; slot < 100; ++slot) {
+    crossing += JoinFrame(slot, Id(5000 + slot), "c");
+    crossing += slot % 2 == 0 ? ReceiveFrame(slot) : StartFrame(flag::kRequest | flag::kFin, slot, Id(6000 + slot));
+  }
+  worker.Send(crossing);
+  ExpectStopping(worker.Take().back(), FrameType::kReset);
+  EXPECT_EQ(driver.count(End::kResetsPerSecond), 0u);
+  EXPECT_TRUE(sender.is_quiet());
+}
+
 TEST(Drain, EndsWhatIsQueuedAtOnce) {
   Driver driver(TestLimits());
   Peer& sender = driver.Joined("c");

@@ -182,6 +182,21 @@ TEST_F(PassedOverTest, AConnectionThatEndsTakesItsClientsAlong) {
   EXPECT_EQ(TakeRequests(next), Ids(9, 1));
 }
 
+// A turn reads before it looks at the time, so whoever comes anew could be given all that the turn may give.
+TEST_F(PassedOverTest, WhoComesAnewStandsBehindThoseWhoWerePassedOver) {
+  Peer& receiver = driver_.Joined("c");
+  receiver.Send(JoinFrame(2, Id(77), "other"));
+  for (uint64_t id = 1; id <= 20; ++id) Request(id, 2 * kMark);
+  driver_.Joined("other").Send(StartFrame(flag::kRequest | flag::kFin, 1, Id(100), {.body = "small"}));
+  receiver.Send(ReceiveFrame(1) + ReceiveFrame(2));
+  EXPECT_EQ(TakeRequests(receiver), Ids(1, 1));
+  driver_.InOneTurn([&] {
+    receiver.Send(StartFrame(flag::kResponse | flag::kFin | flag::kReceive, 1, Id(1)));
+    driver_.relay().OnTime(driver_.now() + absl::Milliseconds(2));
+  });
+  EXPECT_EQ(TakeRequests(receiver), (std::vector<proto::Uuid>{Id(100), Id(2)}));
+}
+
 TEST_F(PassedOverTest, ARequestWhoseTimeHasPassedMeanwhileIsNotHandedOut) {
   Peer& behind = driver_.Joined("c");
   behind.ReportUnsent(kMark + 1);

@@ -91,7 +91,9 @@ void World::CarryUp(Link& link, size_t most) {
       std::vector<uint8_t> before(given.begin(), given.end());
       auto work = static_cast<uint32_t>(random_.Between(1, 20));
       taken = relay_->OnBytes(connection, given, now_, work);
-      expected = reference_->OnBytes(connection, std::span(before).first(std::min(taken, before.size())), now_);
+      const bool is_all = work > 0 && !relay_->is_moving();
+      const size_t told = is_all ? before.size() : std::min(taken, before.size());
+      expected = reference_->OnBytes(connection, std::span(before).first(told), now_, is_all);
     } else {
       std::vector<uint8_t> before(given.begin(), given.end());
       taken = relay_->OnBytes(connection, given, now_);

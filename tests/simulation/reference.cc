@@ -58,7 +58,7 @@ void Reference::OnOpen(ConnectionId id, absl::Time now) {
   }
 }
 
-size_t Reference::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now) {
+size_t Reference::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now, bool is_all) {
   now_ = now;
   Peer* const peer = Find(id);
   if (peer == nullptr) return bytes.size();
@@ -85,7 +85,10 @@ size_t Reference::OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time 
     }
     Frame frame;
     const proto::Decoded decoded = proto::DecodeFrame(bytes.subspan(taken), most, frame);
-    if (decoded == proto::Decoded::kNeedMore) return taken;
+    if (decoded == proto::Decoded::kNeedMore) {
+      if (is_all) SetPartial(*peer, bytes.size() - taken, taken > 0);
+      return taken;
+    }
     End end = End::kPayloadTooLarge;
     if (decoded == proto::Decoded::kFrame) {
       taken += frame.bytes().size();
@@ -140,6 +143,22 @@ void Reference::OnUnsent(ConnectionId id, size_t bytes, absl::Time now) {
 void Reference::SetUnsent(Peer& peer, size_t bytes) {
   if (std::bit_width(bytes) != std::bit_width(peer.unsent)) peer.unsent_since = ++queues_grown_;
   peer.unsent = bytes;
+}
+
+// The frames that are not whole hold so much together; who has been at one for the longest ends.
+void Reference::SetPartial(Peer& peer, size_t bytes, bool is_new) {
+  if (is_new || peer.partial == 0) peer.partial_since = ++partials_begun_;
+  peer.partial = bytes;
+  for (;;) {
+    size_t total = 0;
+    Peer* oldest = nullptr;
+    for (auto& [id, other] : peers_) {
+      total += other.partial;
+      if (other.partial > 0 && (oldest == nullptr || other.partial_since < oldest->partial_since)) oldest = &other;
+    }
+    if (total <= limits_.partial_frame_bytes_total) return;
+    Kill(*oldest, End::kPartialFrameBytesTotal);
+  }
 }
 
 // Of those whose queue is the largest, but for a factor of two, the one where it has been so for the longest.
@@ -439,6 +458,7 @@ void Reference::Finish(Peer& peer, End end, State state) {
   peer.timer.is_set = false;
   if (state == State::kLingering) Set(peer.timer, now_ + limits_.linger_time);
   if (state == State::kGone) SetUnsent(peer, 0);
+  peer.partial = 0;
 }
 
 bool Reference::IsDone(const Peer& peer) const {

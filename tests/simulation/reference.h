@@ -52,9 +52,9 @@ class Reference {
   Reference(const Reference&) = delete;
   Reference& operator=(const Reference&) = delete;
 
-  // The events of server::Relay. `bytes` are read and left alone.
+  // The events of server::Relay. `bytes` are read and left alone. Where they are not all, more come in the next turn.
   void OnOpen(ConnectionId id, absl::Time now);
-  size_t OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now);
+  size_t OnBytes(ConnectionId id, std::span<uint8_t> bytes, absl::Time now, bool is_all = true);
   void OnInputEnd(ConnectionId id, bool is_broken, absl::Time now);
   void OnUnsent(ConnectionId id, size_t bytes, absl::Time now);
   void OnTime(absl::Time now);
@@ -208,6 +208,8 @@ class Reference {
     std::map<uint32_t, Share> shares;  // by core
     std::vector<Expected> out;
     size_t unsent = 0;
+    size_t partial = 0;  // has come of a frame that is not whole
+    uint64_t partial_since = 0;
     uint64_t unsent_since = 0;  // when its size last came to another number of bits
     uint32_t owed = 0;
     absl::Time last_read;
@@ -249,6 +251,7 @@ class Reference {
   bool IsDone(const Peer& peer) const;
   void OnTimer(Peer& peer);
   absl::Time PingAt(absl::Time last_sent) const;
+  void SetPartial(Peer& peer, size_t bytes, bool is_new);
   void SetUnsent(Peer& peer, size_t bytes);
   void CutSendQueues();
   // Ends those who do not read, as `outputs` show.
@@ -371,6 +374,7 @@ class Reference {
   uint64_t timers_set_ = 0;
   uint64_t arrivals_ = 0;
   uint64_t queues_grown_ = 0;
+  uint64_t partials_begun_ = 0;
   std::map<ConnectionId, Peer> peers_;
   std::map<Key, Request> requests_;
   std::map<proto::Uuid, std::list<Slot*>> lines_;

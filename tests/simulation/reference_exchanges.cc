@@ -83,7 +83,7 @@ End Reference::OnRequest(Peer& peer, Slot* slot, const Frame& frame) {
 }
 
 End Reference::RefusalOf(const Peer& peer, const Slot* slot, const Frame& frame) {
-  if (slot == nullptr) return End::kSlotNotJoined;
+  if (slot == nullptr) return is_draining_ ? End::kStopping : End::kSlotNotJoined;
   if (const auto live = requests_.find({slot->channel, frame.id()}); live != requests_.end()) {
     return live->second.sender == slot ? End::kSecondStart : End::kIdLive;
   }
@@ -324,7 +324,7 @@ End Reference::OnReceive(Peer& peer, Slot* slot, const Frame& frame) {
 void Reference::BeginReceive(Peer& peer, Slot* slot, uint16_t number, std::optional<uint32_t> wait_ms) {
   End refusal = End::kNone;
   if (slot == nullptr) {
-    refusal = End::kSlotNotJoined;
+    refusal = is_draining_ ? End::kStopping : End::kSlotNotJoined;
   } else if (slot->doing != Doing::kNothing) {
     refusal = End::kSlotBusy;
   } else if (peer.is_leaving) {
@@ -334,6 +334,7 @@ void Reference::BeginReceive(Peer& peer, Slot* slot, uint16_t number, std::optio
   }
   if (refusal != End::kNone) return RefuseOperation(peer, number, kNilUuid, refusal);
   slot->has_received = true;
+  if (Share& share = ShareOf(*slot); !share.passed_over.empty()) GoOn(peer, share);
   slot->doing = Doing::kWaiting;
   Line(slot->channel).push_back(slot);
   HandOutHeld(*slot);

@@ -54,7 +54,10 @@ void World::DrawLimits() {
   if (random_.OneIn(6)) limits_.send_queue_bytes = random_.Between(1000, 200000);
   is_crowded_ = is_coarse_ && random_.OneIn(2);
   if (is_crowded_) limits_.send_queue_bytes = random_.Between(300, 2000);
-  if (random_.OneIn(8)) limits_.send_queue_bytes_total = random_.Between(1000, 100000);
+  if (random_.OneIn(8)) {
+    limits_.send_queue_bytes_total = random_.Between(1000, 100000);
+    limits_.partial_frame_bytes_total = limits_.send_queue_bytes_total / 500;
+  }
   limits_.allow_observers = random_.OneIn(2);
   limits_.max_observers = static_cast<uint32_t>(random_.OneIn(6) ? 0 : random_.Between(1, 2));
   // Room for just so many of the smallest MIRRORs, or for the largest.
@@ -79,6 +82,7 @@ void World::BoundByCore() {
   const server::Limits loose;
   limits_.queue_bytes_total = loose.queue_bytes_total;
   limits_.send_queue_bytes_total = loose.send_queue_bytes_total;
+  limits_.partial_frame_bytes_total = loose.partial_frame_bytes_total;
   limits_.send_queue_bytes = loose.send_queue_bytes;  // who is cut at a turn's end is told to the others in the next
   limits_.control_frames_per_second = 0;
   limits_.resets_per_second = 0;
