@@ -28,6 +28,7 @@ std::shared_ptr<Participant> NewParticipant() {
 
 std::vector<FrameType> Types(const std::vector<SentFrame>& frames) {
   std::vector<FrameType> types;
+  types.reserve(frames.size());
   for (const SentFrame& frame : frames) types.push_back(frame.type);
   return types;
 }

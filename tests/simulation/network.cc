@@ -14,7 +14,6 @@ namespace relay::simulation {
 using client::Event;
 using proto::Frame;
 using proto::FrameType;
-using proto::kNilUuid;
 
 namespace {
 
