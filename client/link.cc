@@ -228,9 +228,9 @@ void Link::OnWelcome() {
 void Link::OnGoaway() {
   // So a server that does not close what it has left is owed one connection, not one for each that it leaves.
   std::erase_if(departing_, [](const auto& other) { return other->said_goaway && other->is_all_sent(); });
-  const Transport& leaving = *departing_.emplace_back(std::move(transport_));
+  Transport& leaving = *departing_.emplace_back(std::move(transport_));
   is_up_ = false;
-  roster_.OnGoaway(departing_.back()->session, loop_->Now());
+  roster_.OnGoaway(leaving.session, loop_->Now());
   Rest();
   if (!options_.on_change) return;
   std::string words = leaving.url + " takes no new operations";

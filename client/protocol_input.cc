@@ -277,8 +277,8 @@ void Protocol::OnWindow(const Frame& frame, Event& event) {
 void Protocol::OnReset(const Frame& frame, Event& event) {
   v1::Reset reset;
   if (!proto::ParseMessage(frame.payload_text(), reset)) return Fault("RESET does not parse", event);
-  // One with the nil id answers a RECEIVE on a slot whose join was refused, or that crossed GOAWAY: LEAVE or GOAWAY
-  // came before it and said so.
+  // One with the nil id answers a RECEIVE on a slot whose join was refused, as LEAVE has said, or that crossed a drain:
+  // GOAWAY makes the slot idle.
   Slot* slot = FindLive(frame.slot(), frame.id());
   if (slot == nullptr) {
     ++late_frames_;

@@ -67,8 +67,8 @@ class Exchanges {
   void Stop(Client& client);
   // The session's send queue has drained below its mark.
   void SendOwedWindows(Session& session);
-  // The session's send queue has drained, or a turn is over in which it was given much: those of its clients that were
-  // passed over are given what is queued, or stand at the end of their lines.
+  // The session's send queue has drained, a turn is over in which it was given much, or another of its clients begins
+  // to wait: those that were passed over are given what is queued, or stand at the end of their lines.
   void GoOn(Session& session);
   // The same behind this turn, where what else is owed to the session is known.
   void GoOnLater(Session& session);

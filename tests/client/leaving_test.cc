@@ -35,6 +35,7 @@ std::vector<FrameType> Types(const std::vector<SentFrame>& frames) {
 
 class LeavingTest : public RosterTest {
  protected:
+  // As RosterTest does, before `leaving_` is gone.
   ~LeavingTest() override { roster_.Close(CancelledError("the test is over")); }
 
   // The server that is connected says GOAWAY; the next one is found.
